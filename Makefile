@@ -1,0 +1,29 @@
+# What people and CI run; `make` alone lists it. ARGS="…" goes to the program that a target runs.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test bench lint
+# One build at a time: they would only wait for each other's lock.
+.NOTPARALLEL:
+
+# Where rustup puts cargo; a shell that is no login shell may not look there.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Installs what is missing on this machine
+	@scripts/setup
+
+run: setup ## Builds and runs everything: Redis, PostgreSQL and the service (ARGS="--port 9000 --fresh")
+	cargo run --release --locked --bin flashsale -- dev $(ARGS)
+
+test: setup lint ## Checks format, lints and docs, and runs every test on real Redis and PostgreSQL
+	cargo test --workspace --locked $(ARGS)
+
+bench: setup ## Load and comparison in one run: a table, and target/bench/summary.json
+	cargo run --release --locked --package loadtests -- bench $(ARGS)
+
+lint: ## Format, clippy and documentation, without a warning
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -1,0 +1,82 @@
+//! How much load, for how long.
+
+use std::time::Duration;
+
+/// Connections of wrk: the orders that are open at the same time.
+pub const CONNECTIONS: u32 = 128;
+
+/// Threads of wrk.
+pub const THREADS: u32 = 2;
+
+/// Users, each with a token of its own. Few enough that the seed design's balances stay in memory, many enough that a
+/// user's orders rarely meet.
+pub const USERS: u32 = 2_000;
+
+/// Price of the bench's products, in minor units: one charge lasts for all orders of a run.
+pub const PRICE: u64 = 10;
+
+/// What every user is charged before the load, in minor units: the default of `charge_max`.
+pub const CHARGE: u64 = 1_000_000;
+
+/// Stock of a hot product: more than any run sells, since running out would turn orders into (cheaper) refusals.
+pub const STOCK: u64 = 50_000_000;
+
+/// Clients of pgbench that the seed design is tried with; the better result counts.
+pub const SEED_DESIGN_CLIENTS: [u32; 2] = [8, 32];
+
+/// Durations of the phases. Every measured window comes after a warm-up that is not counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Before the floor.
+    pub floor_warm_up: Duration,
+    /// Bare HTTP.
+    pub floor: Duration,
+    /// Before the batched orders.
+    pub batched_warm_up: Duration,
+    /// Orders as the service is configured by default.
+    pub batched: Duration,
+    /// Refusals of a product with none left.
+    pub sold_out: Duration,
+    /// Before the orders with one op per call.
+    pub single_warm_up: Duration,
+    /// Orders with one op per call.
+    pub single: Duration,
+    /// The seed design, once per number of clients.
+    pub seed_design: Duration,
+    /// Plain HSET commands.
+    pub hset_commands: u32,
+}
+
+impl Plan {
+    /// What `make bench` runs.
+    pub fn full() -> Self {
+        let s = Duration::from_secs;
+        Self {
+            floor_warm_up: s(2),
+            floor: s(10),
+            batched_warm_up: s(5),
+            batched: s(30),
+            sold_out: s(10),
+            single_warm_up: s(3),
+            single: s(15),
+            seed_design: s(15),
+            hset_commands: 1_000_000,
+        }
+    }
+
+    /// Short windows: shows that everything works; its figures mean little.
+    pub fn quick() -> Self {
+        let s = Duration::from_secs;
+        Self {
+            floor_warm_up: s(1),
+            floor: s(2),
+            batched_warm_up: s(1),
+            batched: s(3),
+            sold_out: s(1),
+            single_warm_up: s(1),
+            single: s(2),
+            seed_design: s(2),
+            hset_commands: 100_000,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Load against flashsale. `loadtests bench` (what `make bench` runs) measures the order path on private servers and
+//! compares it with bare HTTP, with one op per call and with the lock-based design that the project started from.
+
+mod bench;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "loadtests", about = "Load against flashsale")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure the order path on private servers and compare it (about 3 minutes)
+    Bench(bench::Options),
+    /// Answer every request with a constant order: what HTTP alone costs (`bench` starts it as a process of its own)
+    Floor {
+        /// Port on the loopback address
+        #[arg(long)]
+        port: u16,
+    },
+}
+
+// The bench must run on the main thread, which `#[tokio::main]` grants: see `bench::child`.
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Bench(options) => bench::run(&options).await,
+        Command::Floor { port } => bench::floor::serve(port).await.map(|()| ExitCode::SUCCESS),
+    }
+}

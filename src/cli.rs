@@ -1,0 +1,145 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Source};
+use crate::dev::{self, DevOptions};
+use crate::http::auth::Minter;
+use crate::service::Service;
+
+#[derive(Debug, Parser)]
+#[command(name = "flashsale", version, about = "Flash sales: never oversold, never overdrawn, exactly once")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything for development: a private Redis and PostgreSQL, a demo catalogue, the service.
+    Dev(DevOptions),
+    /// Run the service against given servers, configured by FLASHSALE_… or a TOML file.
+    Serve {
+        /// TOML file with settings; the environment wins over it.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Parts to run, comma separated: api, writer.
+        #[arg(long)]
+        roles: Option<String>,
+    },
+    /// Bring the schema of PostgreSQL up to date.
+    Migrate {
+        /// TOML file with settings.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Print a token for a service that `flashsale dev` set up.
+    Token {
+        /// Data folder of `flashsale dev`.
+        #[arg(long, default_value = dev::DATA_DEFAULT)]
+        data: PathBuf,
+        /// User id: 1 to 64 characters of A-Za-z0-9_|:.@-
+        #[arg(long)]
+        user: String,
+        /// The only role there is: admin.
+        #[arg(long, value_parser = ["admin"])]
+        role: Option<String>,
+        /// Lifetime in seconds.
+        #[arg(long, default_value_t = dev::TOKEN_TTL_S)]
+        ttl: u64,
+    },
+    /// List every setting with its default and meaning.
+    Settings,
+}
+
+/// Runs the program.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    // Logs go to stderr: stdout belongs to what a command prints.
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fred=warn,refinery_core=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match execute(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("flashsale: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Dev(options) => runtime()?.block_on(dev::run(options)),
+        Command::Serve { config, roles } => {
+            let mut source = Source::from_process(config.as_deref());
+            if let Some(roles) = roles {
+                source.set("roles", roles);
+            }
+            runtime()?.block_on(serve(Config::load(&source)?))
+        }
+        Command::Migrate { config } => {
+            let config = Config::load(&Source::from_process(config.as_deref()))?;
+            let applied = runtime()?.block_on(crate::postgres::migrate::migrate(&config.database_url))?;
+            print_line(&format!("{} migration(s) applied", applied.len()));
+            Ok(())
+        }
+        Command::Token { data, user, role, ttl } => {
+            let secret = dev::env_file::read(&data, "JWT_SECRET")?;
+            let minter = Minter::new(&secret.into(), dev::JWT_ISSUER, dev::JWT_AUDIENCE)?;
+            print_line(&minter.mint(&user, role.is_some(), ttl)?);
+            Ok(())
+        }
+        Command::Settings => {
+            for setting in Config::reference() {
+                let name = setting.name.to_ascii_uppercase();
+                print_line(&format!("FLASHSALE_{name} [{}]", setting.default.unwrap_or("required")));
+                print_line(&format!("    {}", setting.meaning));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    let prometheus = crate::metrics::install()?;
+    let service = Service::start(Arc::new(config), prometheus).await?;
+    tracing::info!(public = ?service.address, operations = %service.ops_address, "listening");
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    service.stop().await;
+    Ok(())
+}
+
+/// Cancelled by SIGTERM and SIGINT.
+pub(crate) fn stop_signal() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(token)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command is for")]
+pub(crate) fn print_line(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,239 @@
+//! Configuration: one flat list of settings, each read from the environment (`FLASHSALE_NAME`) or, failing that, from a
+//! TOML file (`name = …`), else its default. Every error is reported at once, before a port opens.
+
+mod source;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use source::{ConfigErrors, Source};
+pub use value::{JwtAlgorithm, Parse, Role, Roles, Secret};
+
+/// Declares the settings: the struct, how it is loaded, and its reference for people, from one list.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
+        /// Everything that can be configured. Units are in the names.
+        #[derive(Clone, Debug)]
+        pub struct Config { $($(#[doc = $doc])+ pub $name: $type,)+ }
+
+        impl Config {
+            /// Reads all settings; unknown names in the environment or the file are errors too.
+            pub fn load(source: &Source) -> Result<Self, ConfigErrors> {
+                let mut errors = source.unknown_names(&[$(stringify!($name)),+]);
+                $(let $name = source.get::<$type>(stringify!($name), $default, &mut errors);)+
+                if !errors.is_empty() {
+                    return Err(ConfigErrors(errors));
+                }
+                let config = Config { $($name: $name.expect("no errors, so every setting has a value"),)+ };
+                let errors = config.contradictions();
+                if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+            }
+
+            /// One line per setting: environment name, default, meaning. Source: the doc comments above.
+            pub fn reference() -> Vec<SettingReference> {
+                vec![$(SettingReference {
+                    name: stringify!($name),
+                    default: $default,
+                    meaning: concat!($($doc),+).trim(),
+                },)+]
+            }
+        }
+    };
+}
+
+/// One line of the reference that `flashsale settings` prints.
+#[derive(Debug)]
+pub struct SettingReference {
+    /// Name in TOML; in the environment upper case behind `FLASHSALE_`.
+    pub name: &'static str,
+    /// Default as text; `None` when the setting is required.
+    pub default: Option<&'static str>,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+settings! {
+    /// Parts of the service that this process runs: api, writer.
+    roles: Roles = Some("api,writer");
+    /// Address of the public listener.
+    listen: SocketAddr = Some("127.0.0.1:8080");
+    /// Address of the operations listener (metrics, health, admin); keep it off the internet.
+    ops_listen: SocketAddr = Some("127.0.0.1:8081");
+    /// Redis, as redis://[user:password@]host:port[/db].
+    redis_url: Secret = None;
+    /// Prefix of every key in Redis; two services can share one Redis under two names.
+    redis_namespace: String = Some("flashsale");
+    /// PostgreSQL, as postgres://user:password@host:port/database.
+    database_url: Secret = None;
+    /// Connections to PostgreSQL for reads, beside the writer's own.
+    database_connections_max: usize = Some("8");
+    /// Longest time a read waits for PostgreSQL, in ms.
+    database_timeout_ms: Duration = Some("2000");
+    /// Redis settings that need not be as the service requires, by name (appendonly, appendfsync, maxmemory-policy, lazyfree-lazy-expire), comma separated.
+    redis_requirements_waived: String = Some("");
+
+    /// Algorithm of the tokens: HS256 or EdDSA. A token that names another one is refused.
+    jwt_algorithm: JwtAlgorithm = Some("HS256");
+    /// Secret of HS256 tokens, at least 32 bytes.
+    jwt_secret: Secret = Some("");
+    /// PEM file with the public key of EdDSA tokens.
+    jwt_public_key_file: PathBuf = Some("");
+    /// Required `iss` of a token.
+    jwt_issuer: String = Some("flashsale");
+    /// Required `aud` of a token.
+    jwt_audience: String = Some("flashsale");
+    /// Clock difference that exp and nbf forgive, in seconds.
+    jwt_leeway_s: u64 = Some("5");
+
+    /// Open connections; further ones wait in the kernel's backlog.
+    http_connections_max: usize = Some("10000");
+    /// Bytes of a request's head (and of the read buffer).
+    http_header_bytes_max: usize = Some("16384");
+    /// Header fields in a request.
+    http_headers_max: usize = Some("64");
+    /// Time for a request's head to arrive, and for an idle connection to live, in ms.
+    http_header_timeout_ms: Duration = Some("15000");
+    /// Bytes of a request's body (413 beyond).
+    http_body_bytes_max: usize = Some("16384");
+    /// Time for a request's body to arrive, in ms.
+    http_body_timeout_ms: Duration = Some("5000");
+    /// Time for a handler, in ms; above op_deadline_ms.
+    http_handler_timeout_ms: Duration = Some("10000");
+    /// Requests per second of one user (429 beyond); short bursts may take twice as many. 0: no limit.
+    http_user_requests_per_s_max: u32 = Some("200");
+    /// Time that open requests get at shutdown, in ms.
+    shutdown_timeout_ms: Duration = Some("10000");
+
+    /// Ops in one batch.
+    lane_ops_max: usize = Some("128");
+    /// Redis fields in one batch, all its ops together; Redis' Lua can pass on 7,990 values at once.
+    lane_fields_max: usize = Some("4000");
+    /// Batches in flight per cell.
+    lane_batches_in_flight_max: usize = Some("1");
+    /// Ops waiting per cell (503 beyond).
+    lane_queue_max: usize = Some("10000");
+    /// Time for an op from arrival to answer (503 when never sent, 504 when sent), in ms.
+    op_deadline_ms: Duration = Some("3000");
+    /// Time for one call of Redis before it is sent again, in ms.
+    redis_timeout_ms: Duration = Some("1000");
+
+    /// A charge is a multiple of this, in minor units.
+    charge_unit: u64 = Some("100");
+    /// Largest single charge, in minor units.
+    charge_max: u64 = Some("1000000");
+    /// Largest balance, in minor units.
+    balance_max: u64 = Some("1000000000000");
+    /// Items in one order.
+    order_items_max: usize = Some("50");
+    /// Units of one product in one order.
+    order_quantity_max: u32 = Some("1000");
+    /// Whether an order must carry a shipping address.
+    shipping_address_required: bool = Some("false");
+    /// Events that may wait for PostgreSQL (503 beyond).
+    log_backlog_max: u64 = Some("5000000");
+    /// Time zone of the business day that rankings count by (IANA name).
+    business_timezone: String = Some("Asia/Seoul");
+
+    /// Age of catalogue and stock in answers, in ms: the pause between two background refreshes.
+    catalog_refresh_ms: Duration = Some("200");
+    /// Age of rankings in answers, in ms: the pause between two background refreshes.
+    popular_refresh_ms: Duration = Some("1000");
+
+    /// Pause between two heartbeats of an instance into PostgreSQL, in ms.
+    heartbeat_ms: Duration = Some("1000");
+    /// Heartbeat age beyond which an instance counts as dead when a cell is opened again, in ms.
+    instance_dead_after_ms: Duration = Some("10000");
+
+    /// Events that the writer commits at once.
+    writer_events_max: usize = Some("4000");
+    /// How long the log keeps entries that PostgreSQL has, in ms.
+    log_keep_ms: Duration = Some("600000");
+    /// Bytes of committed events that the log keeps at most.
+    log_keep_bytes_max: u64 = Some("1073741824");
+    /// Pause between two attempts to apply parked events, in ms.
+    dead_event_retry_ms: Duration = Some("60000");
+}
+
+impl Config {
+    /// Errors that no setting has alone.
+    fn contradictions(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        match self.jwt_algorithm {
+            JwtAlgorithm::Hs256 if self.jwt_secret.expose().len() < 32 => {
+                errors.push("jwt_secret: HS256 needs a secret of at least 32 bytes".to_owned());
+            }
+            JwtAlgorithm::EdDsa if self.jwt_public_key_file.as_os_str().is_empty() => {
+                errors.push("jwt_public_key_file: EdDSA needs the PEM file of a public key".to_owned());
+            }
+            _ => {}
+        }
+        if self.http_handler_timeout_ms <= self.op_deadline_ms {
+            errors.push("http_handler_timeout_ms: must be above op_deadline_ms".to_owned());
+        }
+        if jiff::tz::TimeZone::get(&self.business_timezone).is_err() {
+            errors.push(format!("business_timezone: {:?} is no IANA time zone", self.business_timezone));
+        }
+        let positive = [
+            ("lane_ops_max", self.lane_ops_max),
+            ("lane_batches_in_flight_max", self.lane_batches_in_flight_max),
+            ("lane_queue_max", self.lane_queue_max),
+            ("http_connections_max", self.http_connections_max),
+            ("writer_events_max", self.writer_events_max),
+            ("database_connections_max", self.database_connections_max),
+        ];
+        errors.extend(positive.iter().filter(|(_, n)| *n == 0).map(|(name, _)| format!("{name}: must be above 0")));
+        if !(500..=7000).contains(&self.lane_fields_max) {
+            errors.push("lane_fields_max: must be from 500 to 7000".to_owned());
+        }
+        if self.charge_unit == 0 {
+            errors.push("charge_unit: must be above 0".to_owned());
+        }
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(pairs: &[(&str, &str)], file: &str) -> Source {
+        let env = pairs.iter().map(|(k, v)| (format!("FLASHSALE_{k}"), (*v).to_owned()));
+        Source::new(env, Some(("test.toml".to_owned(), file.to_owned())))
+    }
+
+    const REQUIRED: [(&str, &str); 3] = [
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("DATABASE_URL", "postgres://u:pw@127.0.0.1/d"),
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+    ];
+
+    #[test]
+    fn environment_wins_over_the_file_and_the_file_over_defaults() {
+        let mut env = REQUIRED.to_vec();
+        env.push(("LANE_OPS_MAX", "7"));
+        let config = Config::load(&source(&env, "lane_ops_max = 9\ncharge_unit = 50\n")).expect("valid");
+        assert_eq!((config.lane_ops_max, config.charge_unit, config.charge_max), (7, 50, 1_000_000));
+    }
+
+    #[test]
+    fn every_error_is_reported_at_once() {
+        let env = [("LANE_OPS_MAX", "many"), ("LISTEN", "nowhere"), ("SPELING", "1")];
+        let error = Config::load(&source(&env, "also_unknown = 1\n")).expect_err("invalid").to_string();
+        for part in ["lane_ops_max", "listen", "FLASHSALE_SPELING", "also_unknown", "redis_url", "database_url"] {
+            assert!(error.contains(part), "{part} is missing in:\n{error}");
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_refused_and_never_printed() {
+        let mut env = REQUIRED.to_vec();
+        env[2].1 = "hunter2";
+        let error = Config::load(&source(&env, "")).expect_err("too short").to_string();
+        assert!(error.contains("jwt_secret") && !error.contains("hunter2"), "{error}");
+        let config = Config::load(&source(&REQUIRED, "")).expect("valid");
+        let printed = format!("{config:?}");
+        assert!(!printed.contains("0123456789abcdef") && !printed.contains("u:pw"), "{printed}");
+    }
+}

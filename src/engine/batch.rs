@@ -1,0 +1,197 @@
+//! A batch on the wire: what `lua/apply.lua` takes and answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::refusal::{Refusal, Refused};
+use crate::redis::keys::SalesDay;
+
+/// Business rules that the engine checks; they travel with the batch, so the engine has no configuration of its own.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rules {
+    /// A charge is a multiple of this.
+    pub charge_unit: u64,
+    /// Largest single charge.
+    pub charge_max: u64,
+    /// Largest balance.
+    pub balance_max: u64,
+    /// Events that may wait for PostgreSQL.
+    pub backlog_max: u64,
+}
+
+impl Rules {
+    /// The configured rules.
+    pub fn new(config: &crate::config::Config) -> Self {
+        Self {
+            charge_unit: config.charge_unit,
+            charge_max: config.charge_max,
+            balance_max: config.balance_max,
+            backlog_max: config.log_backlog_max,
+        }
+    }
+}
+
+/// What surrounds the ops of a batch.
+#[derive(Debug, Serialize)]
+pub struct Header<'a> {
+    /// The epoch that the sender believes in.
+    pub epoch: u64,
+    /// Names this sending in the log.
+    pub nonce: &'a str,
+    /// Business rules.
+    pub rules: Rules,
+    /// First of the four UTC days whose idempotency keys are in KEYS.
+    pub first_idem_day: i64,
+    /// The three business days whose ranking keys are in KEYS.
+    pub sales_days: &'a [SalesDay],
+}
+
+/// Encodes a batch from calls that are encoded already.
+pub fn encode(header: &Header<'_>, calls: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    const MEMBERS: u32 = 6;
+    let mut out = Vec::with_capacity(512 + calls.iter().map(|call| call.as_ref().len()).sum::<usize>());
+    rmp::encode::write_map_len(&mut out, MEMBERS).expect("a Vec takes every write");
+    // The header is a map of five; its members are written into this one, and `ops` after them.
+    let members = rmp_serde::to_vec_named(header).expect("a header is plain data");
+    out.extend_from_slice(&members[1..]);
+    rmp::encode::write_str(&mut out, "ops").expect("a Vec takes every write");
+    let count = u32::try_from(calls.len()).expect("a batch is bounded");
+    rmp::encode::write_array_len(&mut out, count).expect("a Vec takes every write");
+    calls.iter().for_each(|call| out.extend_from_slice(call.as_ref()));
+    out
+}
+
+/// What one op got.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OpResult {
+    /// Its event, packed; `replayed` when the key had been used before for the same request.
+    Done {
+        /// MessagePack `[type, version, fields]`.
+        event: Vec<u8>,
+        /// From the idempotency record.
+        replayed: bool,
+    },
+    /// Nothing changed.
+    Refused(Refusal),
+    /// The answer holds a refusal that this version does not know.
+    Unknown(String),
+}
+
+/// The answer to a batch.
+#[derive(Debug)]
+pub enum BatchReply {
+    /// The gate was closed: nothing happened, and this is why.
+    Closed(ClosedReason),
+    /// One result per op.
+    Open {
+        /// The clock of Redis, ms since 1970.
+        now_ms: i64,
+        /// The last sequence number of the cell.
+        seq: u64,
+        /// In the order of the ops.
+        results: Vec<OpResult>,
+    },
+}
+
+/// Why the gate of a cell is closed; the constants of `lua/gate.lua` and `lua/apply.lua`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedReason {
+    /// This Redis knows nothing of the cell.
+    Empty,
+    /// Somebody fenced the cell.
+    Fenced,
+    /// The server process is not the one that the epoch was opened on.
+    Restarted,
+    /// The sender's epoch is not the cell's.
+    Epoch,
+    /// The sender's clock and that of Redis are more than a day apart.
+    Clock,
+}
+
+impl ClosedReason {
+    fn from_status(status: &str) -> Option<Self> {
+        Some(match status {
+            "EMPTY" => Self::Empty,
+            "FENCED" => Self::Fenced,
+            "RESTARTED" => Self::Restarted,
+            "EPOCH" => Self::Epoch,
+            "CLOCK" => Self::Clock,
+            _ => return None,
+        })
+    }
+}
+
+/// An answer that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("unreadable answer of Redis: {0}")]
+pub struct ReplyError(pub String);
+
+fn unreadable(error: &impl std::fmt::Display) -> ReplyError {
+    ReplyError(error.to_string())
+}
+
+/// Splits an answer `[status, now_ms, seq, value]`, which all functions of the library share, and leaves `value` packed.
+pub fn split_reply(reply: &[u8]) -> Result<Result<(i64, u64, &[u8]), ClosedReason>, ReplyError> {
+    let mut rest = reply;
+    let members = rmp::decode::read_array_len(&mut rest).map_err(|e| unreadable(&e))?;
+    if members != 4 {
+        return Err(ReplyError(format!("{members} members instead of 4")));
+    }
+    let (status, mut rest) = rmp::decode::read_str_from_slice(rest).map_err(|e| unreadable(&e))?;
+    if status != "OPEN" {
+        let reason = ClosedReason::from_status(status);
+        return reason.map(Err).ok_or_else(|| ReplyError(format!("unknown status {status}")));
+    }
+    let now_ms = rmp::decode::read_int(&mut rest).map_err(|e| unreadable(&e))?;
+    let seq = rmp::decode::read_int(&mut rest).map_err(|e| unreadable(&e))?;
+    Ok(Ok((now_ms, seq, rest)))
+}
+
+/// Decodes the answer to a batch of `ops` ops.
+pub fn decode(reply: &[u8], ops: usize) -> Result<BatchReply, ReplyError> {
+    let (now_ms, seq, mut rest) = match split_reply(reply)? {
+        Err(reason) => return Ok(BatchReply::Closed(reason)),
+        Ok(parts) => parts,
+    };
+    let members = rmp::decode::read_array_len(&mut rest).map_err(|e| unreadable(&e))?;
+    if members as usize != 2 * ops {
+        return Err(ReplyError(format!("{members} results for {ops} ops")));
+    }
+    let mut results = Vec::with_capacity(ops);
+    for _ in 0..ops {
+        let kind: u8 = rmp::decode::read_int(&mut rest).map_err(|e| unreadable(&e))?;
+        let payload = read_bytes(&mut rest)?;
+        results.push(match kind {
+            0 | 1 => OpResult::Done { event: payload.to_vec(), replayed: kind == 1 },
+            2 => decode_refusal(payload)?,
+            _ => return Err(ReplyError(format!("unknown kind {kind}"))),
+        });
+    }
+    Ok(BatchReply::Open { now_ms, seq, results })
+}
+
+/// A Lua string: MessagePack `str`, but with any bytes inside.
+fn read_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], ReplyError> {
+    let length = rmp::decode::read_str_len(rest).map_err(|e| unreadable(&e))? as usize;
+    let (payload, tail) = rest.split_at_checked(length).ok_or_else(|| ReplyError("cut short".to_owned()))?;
+    *rest = tail;
+    Ok(payload)
+}
+
+fn decode_refusal(payload: &[u8]) -> Result<OpResult, ReplyError> {
+    #[derive(Deserialize)]
+    struct Packed {
+        code: String,
+        details: Value,
+    }
+    let packed: Packed = rmp_serde::from_slice(payload).map_err(|e| unreadable(&e))?;
+    // Lua packs an empty table as an array: no details.
+    let details = match packed.details {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    Ok(match Refused::from_code(&packed.code) {
+        Some(code) => OpResult::Refused(Refusal { code, details }),
+        None => OpResult::Unknown(packed.code),
+    })
+}

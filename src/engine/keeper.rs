@@ -1,0 +1,298 @@
+//! The keeper of a cell's gate: reports what this instance was acknowledged, learns the epoch from PostgreSQL, and opens
+//! the cell again when nothing that was answered is missing (DESIGN section 3). An epoch is never learnt from Redis
+//! itself: a Redis that came back from the past would vouch for itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use fred::types::Value;
+use metrics::gauge;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::cell::{CellShared, GateState};
+use crate::metrics as names;
+use crate::postgres::DatabaseError;
+use crate::postgres::gate::{self, Epoch, Report};
+use crate::redis::requirements;
+
+/// Pause between two looks at a cell that is closed.
+const CLOSED_LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pause between two readings of the settings of Redis.
+const REQUIREMENTS_PAUSE: Duration = Duration::from_secs(30);
+
+/// What Redis says of itself and the cell.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+struct Status {
+    server_run_id: String,
+    epoch: u64,
+    run_id: String,
+    seq: u64,
+    fenced: String,
+}
+
+/// Keeps one cell's gate.
+#[derive(Debug)]
+pub struct Keeper {
+    shared: Arc<CellShared>,
+    pool: Pool,
+    instance: Uuid,
+    heartbeat: Duration,
+    dead_after: Duration,
+    requirements_waived: String,
+    stopping: AtomicBool,
+}
+
+impl Keeper {
+    /// A keeper; it does nothing until it runs.
+    pub fn new(shared: Arc<CellShared>, pool: Pool, instance: Uuid, config: &crate::config::Config) -> Self {
+        Self {
+            shared,
+            pool,
+            instance,
+            heartbeat: config.heartbeat_ms,
+            dead_after: config.instance_dead_after_ms,
+            requirements_waived: config.redis_requirements_waived.clone(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Looks again and again, at once when the lane asks for it.
+    pub async fn run(&self) {
+        let cell = self.shared.id.to_string();
+        let (open, epoch_gauge) =
+            (gauge!(names::GATE_OPEN, "cell" => cell.clone()), gauge!(names::GATE_EPOCH, "cell" => cell));
+        let mut settings: Option<(String, tokio::time::Instant)> = None;
+        loop {
+            let state = self.look(&mut settings).await;
+            open.set(if matches!(state, GateState::Open(_)) { 1.0 } else { 0.0 });
+            let pause = match state {
+                GateState::Open(epoch) => {
+                    epoch_gauge.set(epoch as f64);
+                    self.heartbeat
+                }
+                GateState::Closed(_) => CLOSED_LOOK_PAUSE,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.shared.look.notified() => {
+                    // Many ops may ask in the same moment.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+    }
+
+    /// The last report: nobody need wait for this instance any more.
+    pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.shared.set_gate(GateState::Closed("stopping".to_owned()));
+        if let Err(error) = self.report(None).await {
+            tracing::debug!(%error, "the last report was not written");
+        }
+    }
+
+    async fn look(&self, settings: &mut Option<(String, tokio::time::Instant)>) -> GateState {
+        let status = self.status().await;
+        let before = self.shared.gate();
+        let verdict = self.judge(status.as_ref(), settings).await;
+        if self.stopping.load(Ordering::Acquire) {
+            return GateState::Closed("stopping".to_owned());
+        }
+        match verdict {
+            Ok(state) => self.shared.set_gate(state),
+            // Without PostgreSQL orders go on under the epoch that is open; a closed cell stays closed.
+            Err(error) => {
+                if !matches!(before, GateState::Open(_)) {
+                    self.shared.set_gate(GateState::Closed(format!("the epoch is not known: {error}")));
+                }
+            }
+        }
+        self.shared.gate()
+    }
+
+    /// The state that the gate should have, from what Redis and PostgreSQL say now.
+    async fn judge(
+        &self,
+        status: Option<&Status>,
+        settings: &mut Option<(String, tokio::time::Instant)>,
+    ) -> Result<GateState, DatabaseError> {
+        let Some(status) = status else {
+            // Close before anybody counts acknowledgements; see `LaneTask::deliver`.
+            self.shared.close_if_open("Redis is unreachable");
+            self.report(None).await?;
+            return Ok(GateState::Closed("Redis is unreachable".to_owned()));
+        };
+        if status.run_id != status.server_run_id {
+            self.shared.close_if_open("Redis was restarted or emptied");
+        }
+        self.report(Some(&status.server_run_id)).await?;
+        if let Some(unmet) = self.unmet_requirements(&status.server_run_id, settings).await {
+            return Ok(GateState::Closed(unmet));
+        }
+        let known = gate::current_epoch(&self.pool, self.shared.id).await?;
+        match judge_epoch(status, known.as_ref()) {
+            GateState::Open(epoch) => Ok(GateState::Open(epoch)),
+            GateState::Closed(why) => {
+                self.shared.close_if_open(&why);
+                self.try_open().await
+            }
+        }
+    }
+
+    async fn unmet_requirements(
+        &self,
+        run_id: &str,
+        settings: &mut Option<(String, tokio::time::Instant)>,
+    ) -> Option<String> {
+        if let Some((checked, at)) = settings
+            && checked == run_id
+            && at.elapsed() < REQUIREMENTS_PAUSE
+        {
+            return None;
+        }
+        match requirements::unmet(&self.shared.redis, &self.requirements_waived).await {
+            Some(problems) if problems.is_empty() => {
+                *settings = Some((run_id.to_owned(), tokio::time::Instant::now()));
+                None
+            }
+            Some(problems) => Some(problems.join("; ")),
+            None => Some("the settings of Redis are not known".to_owned()),
+        }
+    }
+
+    async fn report(&self, observed_run_id: Option<&str>) -> Result<(), DatabaseError> {
+        let report = Report {
+            instance: self.instance,
+            acknowledged: self.shared.acknowledged(),
+            observed_run_id: observed_run_id.map(str::to_owned),
+            alive: !self.stopping.load(Ordering::Acquire),
+        };
+        gate::heartbeat(&self.pool, self.shared.id, &report).await
+    }
+
+    async fn status(&self) -> Option<Status> {
+        let reply = self.shared.redis.read("status", &[self.shared.keys.meta()], Vec::new()).await;
+        let decoded =
+            reply.map_err(|e| e.to_string()).and_then(|r| rmp_serde::from_slice(&r).map_err(|e| e.to_string()));
+        decoded.inspect_err(|error| tracing::debug!(error, "no status of Redis")).ok()
+    }
+
+    /// Opens the cell if nothing answered is missing and no other instance is at it.
+    async fn try_open(&self) -> Result<GateState, DatabaseError> {
+        let cell = self.shared.id;
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        if !gate::lock_opening(&transaction, cell).await? {
+            return Ok(GateState::Closed("another instance is opening the cell".to_owned()));
+        }
+        let (last_epoch, committed, reports) = gate::opening_facts(&transaction, cell, self.dead_after).await?;
+        let Some(status) = self.status().await else {
+            return Ok(GateState::Closed("Redis is unreachable".to_owned()));
+        };
+        let epoch = match judge_opening(&status, last_epoch, committed, &reports) {
+            Ok(epoch) => Epoch { epoch, run_id: status.server_run_id.clone() },
+            Err(why) => return Ok(GateState::Closed(why)),
+        };
+        gate::insert_epoch(&transaction, cell, &epoch, status.seq).await?;
+        let args: Vec<Value> =
+            vec![epoch.epoch.to_string().into(), epoch.run_id.clone().into(), status.seq.to_string().into()];
+        match self.shared.redis.call("open_epoch", &[self.shared.keys.meta()], args).await {
+            Ok(answer) if answer.as_ref() == b"1" => {}
+            answer => return Ok(GateState::Closed(format!("opening an epoch did not succeed: {answer:?}"))),
+        }
+        transaction.commit().await?;
+        tracing::info!(%cell, epoch = epoch.epoch, seq = status.seq, "opened the cell");
+        Ok(GateState::Open(epoch.epoch))
+    }
+}
+
+/// Whether the cell is open under the epoch that PostgreSQL knows.
+fn judge_epoch(status: &Status, known: Option<&Epoch>) -> GateState {
+    if !status.fenced.is_empty() {
+        return GateState::Closed(format!("fenced: {}", status.fenced));
+    }
+    match known {
+        Some(known)
+            if known.epoch == status.epoch
+                && known.run_id == status.run_id
+                && status.run_id == status.server_run_id =>
+        {
+            GateState::Open(known.epoch)
+        }
+        _ => GateState::Closed("Redis and PostgreSQL do not name the same epoch".to_owned()),
+    }
+}
+
+/// The next epoch, or why the cell must stay closed.
+fn judge_opening(status: &Status, last_epoch: u64, committed: u64, reports: &[Report]) -> Result<u64, String> {
+    if !status.fenced.is_empty() {
+        return Err(format!("fenced: {}", status.fenced));
+    }
+    if last_epoch == 0 && (status.epoch > 0 || status.seq > 0) {
+        return Err("Redis holds a cell that PostgreSQL knows nothing of: wrong database, or it was emptied".to_owned());
+    }
+    let needed = reports.iter().map(|report| report.acknowledged).chain([committed]).max().unwrap_or(0);
+    if needed > status.seq {
+        return Err(format!(
+            "history was lost: Redis has events up to {}, but {needed} was answered or committed",
+            status.seq
+        ));
+    }
+    let silent =
+        reports.iter().find(|report| report.alive && report.observed_run_id.as_deref() != Some(&status.server_run_id));
+    if let Some(report) = silent {
+        return Err(format!("waiting for instance {} to say what it was answered", report.instance));
+    }
+    Ok(last_epoch.max(status.epoch) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(epoch: u64, seq: u64) -> Status {
+        Status { server_run_id: "new".into(), epoch, run_id: "old".into(), seq, fenced: String::new() }
+    }
+
+    fn report(acknowledged: u64, observed: &str, alive: bool) -> Report {
+        Report { instance: Uuid::nil(), acknowledged, observed_run_id: Some(observed.into()), alive }
+    }
+
+    #[test]
+    fn a_first_start_opens_epoch_one_and_a_clean_restart_goes_on() {
+        assert_eq!(judge_opening(&status(0, 0), 0, 0, &[]), Ok(1));
+        assert_eq!(judge_opening(&status(3, 70), 3, 60, &[report(70, "new", true)]), Ok(4));
+        // An epoch that Redis got but PostgreSQL did not commit is passed over.
+        assert_eq!(judge_opening(&status(4, 70), 3, 60, &[]), Ok(5));
+    }
+
+    #[test]
+    fn lost_history_stays_closed_whoever_knows_of_it() {
+        assert!(judge_opening(&status(0, 0), 3, 1, &[]).is_err());
+        assert!(judge_opening(&status(3, 69), 3, 60, &[report(70, "new", true)]).is_err());
+        assert!(judge_opening(&status(3, 69), 3, 60, &[report(70, "old", false)]).is_err());
+        assert!(judge_opening(&status(3, 70), 0, 0, &[]).is_err(), "PostgreSQL was emptied");
+    }
+
+    #[test]
+    fn a_live_instance_that_has_not_seen_the_new_process_is_waited_for() {
+        assert!(judge_opening(&status(3, 70), 3, 60, &[report(10, "old", true)]).is_err());
+        assert_eq!(judge_opening(&status(3, 70), 3, 60, &[report(10, "old", false)]), Ok(4));
+    }
+
+    #[test]
+    fn an_epoch_is_believed_only_when_everybody_names_it() {
+        let mut now = status(3, 70);
+        let known = Epoch { epoch: 3, run_id: "old".into() };
+        assert!(matches!(judge_epoch(&now, Some(&known)), GateState::Closed(_)), "another process");
+        now.server_run_id = "old".into();
+        assert_eq!(judge_epoch(&now, Some(&known)), GateState::Open(3));
+        assert!(matches!(judge_epoch(&now, None), GateState::Closed(_)));
+        now.fenced = "rebuild".into();
+        assert!(matches!(judge_epoch(&now, Some(&known)), GateState::Closed(_)));
+    }
+}

@@ -1,0 +1,143 @@
+//! What every handler may use.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use deadpool_postgres::Pool;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use super::auth::Verifier;
+use super::problem::{Code, Problem};
+use crate::catalog::popular::PopularCache;
+use crate::catalog::products::ProductCache;
+use crate::config::Config;
+use crate::engine::cell::GateState;
+use crate::engine::user::UserId;
+use crate::engine::{Engine, EngineError};
+use crate::postgres::DatabaseError;
+
+/// Shared by all requests.
+pub struct App {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Ops.
+    pub engine: Engine,
+    /// History.
+    pub pool: Pool,
+    /// Catalogue and stock.
+    pub products: Arc<ProductCache>,
+    /// Rankings.
+    pub popular: Arc<PopularCache>,
+    /// Tokens.
+    pub verifier: Verifier,
+    /// Metrics, to be rendered.
+    pub prometheus: PrometheusHandle,
+    limiter: Option<DefaultKeyedRateLimiter<UserId>>,
+    stopping: AtomicBool,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(
+        config: Arc<Config>,
+        engine: Engine,
+        pool: Pool,
+        caches: (Arc<ProductCache>, Arc<PopularCache>),
+        verifier: Verifier,
+        prometheus: PrometheusHandle,
+    ) -> Self {
+        let limiter = NonZeroU32::new(config.http_user_requests_per_s_max).map(|per_second| {
+            RateLimiter::keyed(Quota::per_second(per_second).allow_burst(per_second.saturating_mul(BURST_FACTOR)))
+        });
+        let (products, popular) = caches;
+        Self {
+            config,
+            engine,
+            pool,
+            products,
+            popular,
+            verifier,
+            prometheus,
+            limiter,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Refuses a user who asks too often.
+    pub fn check_rate(&self, user: &UserId) -> Result<(), Problem> {
+        match &self.limiter {
+            Some(limiter) if limiter.check_key(user).is_err() => {
+                Err(Problem::new(Code::TooManyRequests).retry_after(1))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets users who have not asked for a while; call it now and then.
+    pub fn forget_idle_users(&self) {
+        if let Some(limiter) = &self.limiter {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+
+    /// From now on not ready.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Why this process should get no traffic; empty when it should.
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.stopping.load(Ordering::Acquire) {
+            reasons.push("stopping".to_owned());
+        }
+        for cell in self.engine.cells() {
+            if let GateState::Closed(why) = cell.shared.gate() {
+                reasons.push(format!("cell {}: {why}", cell.shared.id));
+            }
+        }
+        if !self.products.is_filled() {
+            reasons.push("the catalogue was never read".to_owned());
+        }
+        reasons
+    }
+}
+
+/// A short burst may take this many seconds' worth of requests at once.
+const BURST_FACTOR: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
+
+/// How engine errors look to clients. `idempotency_key` is what finds out after a 504.
+pub fn problem_of(error: EngineError, idempotency_key: &str) -> Problem {
+    match error {
+        EngineError::Refused(refusal) => {
+            let code = Code::from_name(refusal.code.code()).unwrap_or(Code::InternalError);
+            super::reply::refusal_problem(code, refusal.details)
+        }
+        EngineError::Unavailable(why) => {
+            tracing::debug!(why, "503");
+            Problem::new(Code::Unavailable)
+        }
+        EngineError::OutcomeUnknown => Problem::new(Code::OutcomeUnknown).with("idempotencyKey", idempotency_key),
+        EngineError::Failed(why) => {
+            tracing::error!(why, "500");
+            Problem::new(Code::InternalError)
+        }
+    }
+}
+
+impl From<DatabaseError> for Problem {
+    fn from(error: DatabaseError) -> Self {
+        tracing::warn!(%error, "503");
+        Self::new(Code::Unavailable)
+    }
+}
+
+impl From<crate::engine::reads::ReadError> for Problem {
+    fn from(error: crate::engine::reads::ReadError) -> Self {
+        tracing::debug!(%error, "503");
+        Self::new(Code::Unavailable)
+    }
+}

@@ -1,0 +1,66 @@
+//! Answers: JSON, times, and what travels beside the body.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::problem::{Code, Problem};
+use super::request::IDEMPOTENCY_KEY;
+
+/// What every handler answers.
+pub type Answer = Result<Response<Full<Bytes>>, Problem>;
+
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// A JSON answer.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(body).expect("answers are plain data");
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a decided op: names its key, and says when it is an earlier answer again.
+pub fn decided(status: StatusCode, body: &impl Serialize, key: &str, replayed: bool) -> Response<Full<Bytes>> {
+    let mut response = json(status, body);
+    if let Ok(key) = HeaderValue::from_str(key) {
+        response.headers_mut().insert(IDEMPOTENCY_KEY, key);
+    }
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// RFC 3339 in UTC from ms since 1970.
+pub fn time(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).unwrap_or_default().to_string()
+}
+
+/// A refusal of the engine as clients see it: times are written out, and `reason` says what exactly is wrong.
+pub fn refusal_problem(code: Code, details: Map<String, Value>) -> Problem {
+    let mut problem = Problem::new(code);
+    for (key, value) in details {
+        problem = match (key.as_str(), value) {
+            ("opensAt" | "closedAt", Value::Number(ms)) => problem.with(key, time(ms.as_i64().unwrap_or_default())),
+            ("reason", Value::String(reason)) if code == Code::InvalidInput => problem.because(reason),
+            (_, value) => problem.with(key, value),
+        };
+    }
+    problem
+}
+
+/// One page of a list: `{NAME: […], nextCursor}`, `nextCursor` null at the end.
+pub fn page(name: &str, items: Vec<Value>, next_cursor: Option<String>) -> Response<Full<Bytes>> {
+    let mut body = Map::new();
+    body.insert(name.to_owned(), Value::Array(items));
+    body.insert("nextCursor".to_owned(), next_cursor.map_or(Value::Null, Value::String));
+    json(StatusCode::OK, &body)
+}

@@ -1,0 +1,157 @@
+//! A request as handlers see it: matched, authenticated, its body still to be read.
+
+use std::cell::RefCell;
+
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::HeaderMap;
+use hyper::body::{Body, Incoming};
+use hyper::header::HeaderName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::app::App;
+use super::auth::Identity;
+use super::object::Object;
+use super::problem::{Code, Problem};
+use crate::engine::call::{Call, Fingerprint};
+use crate::engine::op::{Op, ProductId};
+use crate::engine::user::UserId;
+
+/// The header of draft-ietf-httpapi-idempotency-key-header.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+/// Items of a list when `limit` is not given, and at most.
+const LIMIT_DEFAULT: u32 = 20;
+const LIMIT_MAX: u32 = 100;
+
+thread_local! {
+    /// simd-json's scratch space, reused by every request of a thread.
+    static BUFFERS: RefCell<simd_json::Buffers> = RefCell::new(simd_json::Buffers::default());
+}
+
+/// A matched request.
+pub struct Request {
+    /// Method and pattern of the route, such as `GET /api/orders/{id}`.
+    pub route: &'static str,
+    /// The path as asked for.
+    pub path: String,
+    /// Values of the pattern's names, in their order.
+    pub params: Vec<String>,
+    /// The query without `?`.
+    pub query: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Who asks; `None` on public routes.
+    pub identity: Option<Identity>,
+    /// Not yet read.
+    pub body: Incoming,
+}
+
+impl Request {
+    /// Who asks.
+    pub fn user(&self) -> UserId {
+        self.identity.as_ref().expect("the route table demands a token here").user.clone()
+    }
+
+    /// The id in the path, if it can be a product's.
+    pub fn product_id(&self) -> Result<ProductId, Problem> {
+        let id = self.params.first().map_or("", String::as_str);
+        let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0');
+        plain
+            .then(|| id.parse::<i32>().ok())
+            .flatten()
+            .and_then(|id| ProductId::try_from(id).ok())
+            .ok_or_else(|| Problem::new(Code::ProductNotFound))
+    }
+
+    /// A member of the query, decoded; one given twice is an error.
+    pub fn query(&self, name: &str) -> Result<Option<String>, Problem> {
+        let mut found = form_urlencoded::parse(self.query.as_bytes()).filter(|(key, _)| key == name);
+        let value = found.next().map(|(_, value)| value.into_owned());
+        match found.next() {
+            Some(_) => Err(Problem::new(Code::InvalidInput).because(format!("{name} is given twice"))),
+            None => Ok(value),
+        }
+    }
+
+    /// A number of the query within bounds.
+    pub fn query_number(&self, name: &str, default: u32, max: u32) -> Result<u32, Problem> {
+        match self.query(name)? {
+            None => Ok(default),
+            Some(text) => text.parse().ok().filter(|n| (1..=max).contains(n)).ok_or_else(|| {
+                Problem::new(Code::InvalidInput).because(format!("{name} must be a number from 1 to {max}"))
+            }),
+        }
+    }
+
+    /// `limit` of a list.
+    pub fn limit(&self) -> Result<u32, Problem> {
+        self.query_number("limit", LIMIT_DEFAULT, LIMIT_MAX)
+    }
+
+    /// The client's idempotency key.
+    pub fn idempotency_key(&self) -> Result<Option<String>, Problem> {
+        let bad = || {
+            Problem::new(Code::InvalidInput)
+                .because("Idempotency-Key must be 1 to 255 visible characters without space")
+        };
+        let mut values = self.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let key = value.to_str().map_err(|_| bad())?;
+        let valid = (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+        if valid && values.next().is_none() { Ok(Some(key.to_owned())) } else { Err(bad()) }
+    }
+
+    /// As [`Self::idempotency_key`], for routes that demand one.
+    pub fn required_idempotency_key(&self) -> Result<String, Problem> {
+        self.idempotency_key()?
+            .ok_or_else(|| Problem::new(Code::InvalidInput).because("this request needs an Idempotency-Key header"))
+    }
+
+    /// The op of this request, under the client's key or a fresh one. `body` is what the key stands for.
+    pub fn call(&self, key: Option<String>, body: &impl Serialize, op: Op) -> Call {
+        Call {
+            user: self.user(),
+            key: key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            fingerprint: Fingerprint::new(self.route, &self.path, body),
+            op,
+        }
+    }
+
+    /// Reads and decodes the body. Unknown members, wrong types and members given twice are errors.
+    pub async fn json<T: DeserializeOwned>(&mut self, app: &App) -> Result<T, Problem> {
+        let mut bytes = self.read_body(app).await?;
+        let decoded = BUFFERS.with_borrow_mut(|buffers| simd_json::serde::from_slice_with_buffers(&mut bytes, buffers));
+        decoded
+            .map(|Object(body)| body)
+            .map_err(|error| Problem::new(Code::InvalidInput).because(format!("the body is not valid: {error}")))
+    }
+
+    async fn read_body(&mut self, app: &App) -> Result<Vec<u8>, Problem> {
+        let max = app.config.http_body_bytes_max;
+        let too_large = || Problem::new(Code::PayloadTooLarge).with("maxBytes", max);
+        // A length that is announced need not be read first.
+        if self.body.size_hint().lower() > max as u64 {
+            return Err(too_large());
+        }
+        let body = Limited::new(&mut self.body, max).collect();
+        match tokio::time::timeout(app.config.http_body_timeout_ms, body).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(_)) => Err(Problem::new(Code::InvalidInput).because("the body could not be read")),
+            Err(_) => Err(Problem::new(Code::RequestTimeout)),
+        }
+    }
+}
+
+/// Checks a text that people see: its length in characters, and no control characters (PostgreSQL takes no NUL).
+pub fn check_text(name: &str, text: &str, chars_max: usize) -> Result<(), Problem> {
+    let chars = text.chars().count();
+    if chars == 0 || chars > chars_max || text.chars().any(char::is_control) {
+        let reason = format!("{name} must have 1 to {chars_max} characters and no control characters");
+        return Err(Problem::new(Code::InvalidInput).because(reason));
+    }
+    Ok(())
+}

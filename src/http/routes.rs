@@ -1,0 +1,225 @@
+//! The route table: every endpoint of both listeners, once.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
+use hyper::{Method, Response};
+use metrics::{Counter, Histogram, counter, histogram};
+
+use super::app::App;
+use super::auth::Identity;
+use super::problem::{Code, Language, Problem};
+use super::reply::Answer;
+use super::request::Request;
+use super::{admin, balance, operations, orders, products};
+use crate::metrics as names;
+
+/// Which socket a route lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// The public one.
+    Public,
+    /// Metrics, health and admin.
+    Operations,
+}
+
+impl Listener {
+    /// As metrics label it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Operations => "operations",
+        }
+    }
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Open,
+    /// Anybody with a token.
+    User,
+    /// Tokens with the role `admin`.
+    Admin,
+}
+
+type Handler = fn(Arc<App>, Request) -> BoxFuture<'static, Answer>;
+
+/// One endpoint.
+pub struct Route {
+    /// Its socket.
+    pub listener: Listener,
+    /// Method and pattern, such as `GET /api/orders/{id}`; also its label in metrics.
+    pub name: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    handler: Handler,
+}
+
+impl Route {
+    /// Method and pattern apart.
+    pub fn parts(&self) -> (&'static str, &'static str) {
+        self.name.split_once(' ').expect("a route is named METHOD PATTERN")
+    }
+}
+
+macro_rules! routes {
+    ($($listener:ident $access:ident $name:literal => $module:ident::$handler:ident;)+) => {
+        /// Every endpoint.
+        pub const ROUTES: &[Route] = &[$(Route {
+            listener: Listener::$listener,
+            name: $name,
+            access: Access::$access,
+            handler: |app, request| Box::pin($module::$handler(app, request)),
+        },)+];
+    };
+}
+
+routes! {
+    Public Open "GET /api/products" => products::list;
+    Public Open "GET /api/products/popular" => products::popular;
+    Public Open "GET /api/products/{id}" => products::get;
+    Public Open "GET /api/products/{id}/stock" => products::stock;
+    Public User "GET /api/users/me/balance" => balance::get;
+    Public User "POST /api/users/me/balance/charge" => balance::charge;
+    Public User "GET /api/users/me/balance/transactions" => balance::transactions;
+    Public User "POST /api/orders" => orders::place;
+    Public User "GET /api/orders" => orders::list;
+    Public User "GET /api/orders/{id}" => orders::get;
+    Operations Open "GET /metrics" => operations::metrics;
+    Operations Open "GET /healthz" => operations::healthz;
+    Operations Open "GET /readyz" => operations::readyz;
+    Operations Admin "POST /admin/products" => admin::create_product;
+    Operations Admin "PATCH /admin/products/{id}" => admin::change_product;
+    Operations Admin "POST /admin/products/{id}/stock" => admin::adjust_stock;
+}
+
+/// Metrics of one route, with handles made once.
+struct RouteMetrics {
+    listener: Listener,
+    name: &'static str,
+    seconds: Histogram,
+    /// By status from 100 to 599.
+    requests: Vec<OnceLock<Counter>>,
+}
+
+impl RouteMetrics {
+    fn new(listener: Listener, name: &'static str) -> Self {
+        let seconds = histogram!(names::HTTP_SECONDS, "listener" => listener.name(), "route" => name);
+        Self { listener, name, seconds, requests: (0..500).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn count(&self, status: u16, started: Instant) {
+        self.seconds.record(started.elapsed());
+        let labels = || {
+            counter!(names::HTTP_REQUESTS, "listener" => self.listener.name(), "route" => self.name,
+                "status" => status.to_string())
+        };
+        if let Some(slot) = self.requests.get(usize::from(status.saturating_sub(100))) {
+            slot.get_or_init(labels).increment(1);
+        }
+    }
+}
+
+/// The routes of one listener, ready to match.
+pub struct Router {
+    app: Arc<App>,
+    patterns: matchit::Router<HashMap<Method, (&'static Route, Arc<RouteMetrics>)>>,
+    /// For requests that match no route.
+    unmatched: RouteMetrics,
+}
+
+impl Router {
+    /// The routes of `listener`.
+    pub fn new(app: Arc<App>, listener: Listener) -> Self {
+        let mut by_pattern: HashMap<&'static str, HashMap<Method, _>> = HashMap::new();
+        for route in ROUTES.iter().filter(|route| route.listener == listener) {
+            let (method, pattern) = route.parts();
+            let method = Method::from_bytes(method.as_bytes()).expect("the table names methods");
+            let metrics = Arc::new(RouteMetrics::new(listener, route.name));
+            by_pattern.entry(pattern).or_default().insert(method, (route, metrics));
+        }
+        let mut patterns = matchit::Router::new();
+        for (pattern, methods) in by_pattern {
+            patterns.insert(pattern, methods).expect("patterns do not contradict each other");
+        }
+        Self { app, patterns, unmatched: RouteMetrics::new(listener, "none") }
+    }
+
+    /// Answers one request; every failure becomes a problem document.
+    pub async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
+        let started = Instant::now();
+        let language = Language::from_accept(request.headers().get(ACCEPT_LANGUAGE));
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let Ok(matched) = self.patterns.at(path) else {
+            return self.unmatched(Problem::new(Code::NotFound), language, started);
+        };
+        let Some((route, metrics)) = matched.value.get(&parts.method) else {
+            let mut allowed: Vec<_> = matched.value.keys().map(Method::as_str).collect();
+            allowed.sort_unstable();
+            let problem = Problem::new(Code::MethodNotAllowed).allow(allowed.join(", "));
+            return self.unmatched(problem, language, started);
+        };
+        let params = matched.params.iter().map(|(_, value)| value.to_owned()).collect();
+        let response = match self.admit(route, parts.headers.get(AUTHORIZATION)) {
+            Err(problem) => problem.into_response(language),
+            Ok(identity) => {
+                let request = Request {
+                    route: route.name,
+                    path: path.to_owned(),
+                    params,
+                    query: parts.uri.query().unwrap_or_default().to_owned(),
+                    headers: parts.headers,
+                    identity,
+                    body,
+                };
+                self.handle(route, request, language).await
+            }
+        };
+        metrics.count(response.status().as_u16(), started);
+        response
+    }
+
+    fn unmatched(&self, problem: Problem, language: Language, started: Instant) -> Response<Full<Bytes>> {
+        let response = problem.into_response(language);
+        self.unmatched.count(response.status().as_u16(), started);
+        response
+    }
+
+    fn admit(
+        &self,
+        route: &Route,
+        authorization: Option<&hyper::header::HeaderValue>,
+    ) -> Result<Option<Identity>, Problem> {
+        if route.access == Access::Open {
+            return Ok(None);
+        }
+        let identity = self.app.verifier.verify(authorization)?;
+        if route.access == Access::Admin && !identity.admin {
+            return Err(Problem::new(Code::Forbidden));
+        }
+        self.app.check_rate(&identity.user)?;
+        Ok(Some(identity))
+    }
+
+    async fn handle(&self, route: &Route, request: Request, language: Language) -> Response<Full<Bytes>> {
+        let answer = AssertUnwindSafe((route.handler)(self.app.clone(), request)).catch_unwind();
+        let answer = match tokio::time::timeout(self.app.config.http_handler_timeout_ms, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Problem::new(Code::InternalError)),
+            // Ops answer by their own, shorter, deadline: only reads come here.
+            Err(_) => Err(Problem::new(Code::Unavailable)),
+        };
+        answer.unwrap_or_else(|problem| problem.into_response(language))
+    }
+}

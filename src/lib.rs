@@ -1,0 +1,16 @@
+//! flashsale: many people want the same few things in the same second, and every one of them gets a fast, final, correct
+//! answer. Redis decides, the log remembers, PostgreSQL keeps.
+//!
+//! Follow one order: `http/orders.rs` → `engine/lane.rs` → `lua/apply.lua` → the log → `writer/` → PostgreSQL.
+
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod dev;
+pub mod engine;
+pub mod http;
+pub mod metrics;
+pub mod postgres;
+pub mod redis;
+pub mod service;
+pub mod writer;

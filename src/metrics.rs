@@ -1,0 +1,87 @@
+//! The one list of metrics. The doc comment of a name is its help text.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+macro_rules! metrics_list {
+    ($($(#[doc = $doc:literal])+ $kind:ident $name:ident = $text:literal;)+) => {
+        $($(#[doc = $doc])+ pub const $name: &str = $text;)+
+
+        fn describe_all() {
+            $(metrics_list!(@describe $kind $text, concat!($($doc),+));)+
+        }
+
+        /// Kind, name and help of every metric.
+        pub const ALL: &[(&str, &str, &str)] = &[$((stringify!($kind), $text, concat!($($doc),+)),)+];
+    };
+    (@describe counter $text:literal, $help:expr) => { metrics::describe_counter!($text, $help.trim()) };
+    (@describe gauge $text:literal, $help:expr) => { metrics::describe_gauge!($text, $help.trim()) };
+    (@describe histogram $text:literal, $help:expr) => { metrics::describe_histogram!($text, $help.trim()) };
+}
+
+metrics_list! {
+    /// Requests answered, by listener, route and status.
+    counter HTTP_REQUESTS = "flashsale_http_requests_total";
+    /// Time from a request's head to its answer, by listener and route, in seconds.
+    histogram HTTP_SECONDS = "flashsale_http_request_seconds";
+    /// Open connections, by listener.
+    gauge HTTP_CONNECTIONS = "flashsale_http_connections";
+    /// Answers from an in-process cache, by cache.
+    counter CACHE_HITS = "flashsale_cache_hits_total";
+    /// Answers that had to wait for a cache to be filled, by cache.
+    counter CACHE_MISSES = "flashsale_cache_misses_total";
+    /// Background refreshes of a cache that failed, by cache; its last good value goes on.
+    counter CACHE_REFRESH_FAILURES = "flashsale_cache_refresh_failures_total";
+    /// Ops by name and outcome: done, replayed, refused, unavailable, unknown, failed.
+    counter LANE_OPS = "flashsale_lane_ops_total";
+    /// Refusals by op and code.
+    counter LANE_REFUSALS = "flashsale_lane_refusals_total";
+    /// Ops in one batch.
+    histogram LANE_BATCH_OPS = "flashsale_lane_batch_ops";
+    /// Ops waiting for a batch, by cell.
+    gauge LANE_QUEUE_OPS = "flashsale_lane_queue_ops";
+    /// Batches sent again because no answer came, by cell.
+    counter LANE_RESENDS = "flashsale_lane_resends_total";
+    /// Ops that make the engine itself fail; each is a bug.
+    counter LANE_SCRIPT_ERRORS = "flashsale_lane_script_errors_total";
+    /// Time of one batch in Redis, there and back, in seconds.
+    histogram REDIS_CALL_SECONDS = "flashsale_redis_call_seconds";
+    /// 1 when this instance may use the cell, else 0, by cell.
+    gauge GATE_OPEN = "flashsale_gate_open";
+    /// The epoch that this instance uses, by cell.
+    gauge GATE_EPOCH = "flashsale_gate_epoch";
+    /// Entries in the log, by cell.
+    gauge LOG_ENTRIES = "flashsale_log_entries";
+    /// Events in the log that PostgreSQL does not have yet, by cell.
+    gauge WRITER_LAG_EVENTS = "flashsale_writer_lag_events";
+    /// Age of the oldest event that PostgreSQL does not have yet, by cell, in seconds.
+    gauge WRITER_LAG_SECONDS = "flashsale_writer_lag_seconds";
+    /// Events committed to PostgreSQL, by cell.
+    counter WRITER_EVENTS = "flashsale_writer_events_total";
+    /// Time of one commit, from BEGIN to its answer, in seconds.
+    histogram WRITER_COMMIT_SECONDS = "flashsale_writer_commit_seconds";
+    /// Events parked because PostgreSQL could not take them, by cell.
+    counter WRITER_PARKED = "flashsale_writer_parked_events_total";
+    /// Events parked right now, by cell.
+    gauge WRITER_PARKED_NOW = "flashsale_writer_parked_events";
+    /// 1 while the writer is stopped by something that a person must look at, by cell.
+    gauge WRITER_STOPPED = "flashsale_writer_stopped";
+}
+
+/// Buckets of times in seconds: an op takes under a millisecond, a stalled disk seconds.
+const SECONDS: [f64; 15] =
+    [0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+const BATCH_OPS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Installs the process's recorder and describes every metric.
+///
+/// # Errors
+/// A recorder is installed already.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(LANE_BATCH_OPS.to_owned()), &BATCH_OPS)?
+        .install_recorder()?;
+    describe_all();
+    Ok(handle)
+}

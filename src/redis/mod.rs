@@ -1,0 +1,6 @@
+//! Redis: the connection, the keys and the Lua library.
+
+pub mod client;
+pub mod keys;
+pub mod library;
+pub mod requirements;

@@ -1,0 +1,142 @@
+//! The service put together: cells, caches, writer and listeners, and their orderly end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::catalog::popular::PopularCache;
+use crate::catalog::products::ProductCache;
+use crate::config::{Config, Role};
+use crate::engine::Engine;
+use crate::engine::cell::{Cell, CellShared};
+use crate::engine::ids::CellId;
+use crate::engine::keeper::Keeper;
+use crate::engine::lane::{Lane, LaneConfig};
+use crate::http::app::App;
+use crate::http::auth::Verifier;
+use crate::http::routes::Listener;
+use crate::http::server::Server;
+use crate::redis::client::RedisClient;
+use crate::redis::keys::CellKeys;
+use crate::redis::library::Library;
+use crate::writer::Writer;
+
+/// Cells that a service has. Borrowing between cells is to come; until then there is one.
+const CELLS: u16 = 1;
+
+/// Pause between two housekeeping rounds (metrics, idle users).
+const UPKEEP_PAUSE: Duration = Duration::from_secs(5);
+
+/// A running service.
+pub struct Service {
+    /// Of the public listener; `None` without the role `api`.
+    pub address: Option<SocketAddr>,
+    /// Of the operations listener.
+    pub ops_address: SocketAddr,
+    /// What handlers use.
+    pub app: Arc<App>,
+    config: Arc<Config>,
+    stop: CancellationToken,
+    keepers: Vec<Arc<Keeper>>,
+    /// End by themselves after `stop`.
+    servers: Vec<JoinHandle<()>>,
+    writers: Vec<JoinHandle<()>>,
+    lanes: Vec<JoinHandle<()>>,
+    /// Never end by themselves.
+    background: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts everything; the gate opens and the caches fill in the background (see `readyz`).
+    ///
+    /// # Errors
+    /// Addresses that cannot be bound, URLs and keys that cannot be read.
+    pub async fn start(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
+        let verifier = Verifier::new(&config)?;
+        let pool = crate::postgres::pool(&config)?;
+        let public = match config.roles.has(Role::Api) {
+            true => Some(Server::bind(config.listen, Listener::Public).await?),
+            false => None,
+        };
+        let operations = Server::bind(config.ops_listen, Listener::Operations).await?;
+
+        let stop = CancellationToken::new();
+        let instance = Uuid::new_v4();
+        let (mut cells, mut keepers, mut lanes, mut background) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut servers, mut writers) = (Vec::new(), Vec::new());
+        for number in 0..CELLS {
+            let id = CellId::new(number).expect("below the bound of cells");
+            let keys = CellKeys::new(&config.redis_namespace, id);
+            let redis = RedisClient::start(&config.redis_url, Arc::new(Library::new()), config.redis_timeout_ms)?;
+            let shared = CellShared::new(id, keys.clone(), redis);
+            let (lane, task) = Lane::start(shared.clone(), LaneConfig::new(&config));
+            lanes.push(task);
+            let keeper = Arc::new(Keeper::new(shared.clone(), pool.clone(), instance, &config));
+            keepers.push(keeper.clone());
+            background.push(tokio::spawn(async move { keeper.run().await }));
+            cells.push(Arc::new(Cell::new(shared, lane)));
+            if config.roles.has(Role::Writer) {
+                let writer = Arc::new(Writer::new(id, keys, config.clone())?);
+                let (watcher, stop) = (writer.clone(), stop.clone());
+                background.push(tokio::spawn(async move { watcher.watch_lag().await }));
+                writers.push(tokio::spawn(async move { writer.run(stop).await }));
+            }
+        }
+
+        let engine = Engine::new(cells);
+        let zone = TimeZone::get(&config.business_timezone)?;
+        let products = Arc::new(ProductCache::new(engine.clone()));
+        let popular = Arc::new(PopularCache::new(engine.clone(), zone));
+        let (cache, pause) = (products.clone(), config.catalog_refresh_ms);
+        background.push(tokio::spawn(async move { cache.run(pause).await }));
+        let (cache, pause) = (popular.clone(), config.popular_refresh_ms);
+        background.push(tokio::spawn(async move { cache.run(pause).await }));
+
+        let app = Arc::new(App::new(config.clone(), engine, pool, (products, popular), verifier, prometheus));
+        let housekeeping = app.clone();
+        background.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(UPKEEP_PAUSE).await;
+                housekeeping.prometheus.run_upkeep();
+                housekeeping.forget_idle_users();
+            }
+        }));
+
+        let address = public.as_ref().map(Server::address).transpose()?;
+        let ops_address = operations.address()?;
+        for server in public.into_iter().chain([operations]) {
+            servers.push(tokio::spawn(server.run(app.clone(), stop.clone())));
+        }
+        Ok(Self { address, ops_address, app, config, stop, keepers, servers, writers, lanes, background })
+    }
+
+    /// Ends in order: no new connections, open requests answered, lanes flushed, a last report. Bounded in time.
+    pub async fn stop(self) {
+        self.app.stop();
+        self.stop.cancel();
+        for server in self.servers {
+            let _ = server.await;
+        }
+        for task in &self.background {
+            task.abort();
+        }
+        for task in self.background {
+            let _ = task.await;
+        }
+        // The lanes end when nobody can give them anything any more.
+        drop(self.app);
+        let flush = futures::future::join_all(self.lanes.into_iter().chain(self.writers));
+        if tokio::time::timeout(self.config.shutdown_timeout_ms, flush).await.is_err() {
+            tracing::warn!("lanes or writers did not end in time");
+        }
+        for keeper in &self.keepers {
+            keeper.stop().await;
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! One commit: the cursor, the raw entries and their rows, over one connection in one transaction.
+
+use futures::future::try_join_all;
+use jiff::civil::Date;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement, Transaction};
+
+use super::log_reader::{LogBatch, LoggedEvent};
+use super::rows::Rows;
+use super::{Position, WriterError, parked};
+use crate::engine::ids::CellId;
+
+type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// The statements of a connection, prepared once: one plan for any number of rows.
+pub(super) struct Statements {
+    event_log: Statement,
+    orders: Statement,
+    items: Statement,
+    payments: Statement,
+    transactions: Statement,
+    movements: Statement,
+    products: Statement,
+    stock: Statement,
+    sales: Statement,
+    cursor: Statement,
+}
+
+impl Statements {
+    pub(super) async fn prepare(client: &Client) -> Result<Self, WriterError> {
+        Ok(Self {
+            event_log: client.prepare(include_str!("../../sql/writer/event_log.sql")).await?,
+            orders: client.prepare(include_str!("../../sql/writer/orders.sql")).await?,
+            items: client.prepare(include_str!("../../sql/writer/order_items.sql")).await?,
+            payments: client.prepare(include_str!("../../sql/writer/payments.sql")).await?,
+            transactions: client.prepare(include_str!("../../sql/writer/balance_transactions.sql")).await?,
+            movements: client.prepare(include_str!("../../sql/writer/stock_movements.sql")).await?,
+            products: client.prepare(include_str!("../../sql/writer/products.sql")).await?,
+            stock: client.prepare(include_str!("../../sql/writer/stock.sql")).await?,
+            sales: client.prepare(include_str!("../../sql/writer/product_sales.sql")).await?,
+            cursor: client.prepare(include_str!("../../sql/writer/cursor.sql")).await?,
+        })
+    }
+}
+
+/// Where PostgreSQL is; the cursor's row is made when there is none.
+pub(super) async fn load_position(client: &Client, cell: CellId) -> Result<Position, WriterError> {
+    client
+        .execute(
+            "INSERT INTO writer_cursor (cell, seq, nonce) VALUES ($1, 0, '') ON CONFLICT (cell) DO NOTHING",
+            &[&cell.as_i16()],
+        )
+        .await?;
+    let row = client.query_one("SELECT seq, nonce FROM writer_cursor WHERE cell = $1", &[&cell.as_i16()]).await?;
+    Ok(Position { seq: u64::try_from(row.get::<_, i64>(0)).unwrap_or_default(), nonce: row.get(1) })
+}
+
+/// Commits a batch that follows `position`. Returns how many of its events were parked.
+pub(super) async fn commit(
+    client: &mut Client,
+    statements: &Statements,
+    cell: CellId,
+    position: &Position,
+    batch: &LogBatch,
+) -> Result<u64, WriterError> {
+    match commit_together(client, statements, cell, position, batch).await {
+        Err(CommitError::Data(why)) => {
+            tracing::error!(%cell, why, "PostgreSQL does not take a batch; applying it event by event");
+            commit_one_by_one(client, statements, cell, position, batch).await
+        }
+        Err(CommitError::Writer(error)) => Err(error),
+        Ok(parked) => Ok(parked),
+    }
+}
+
+/// How a commit failed: through its own data, which trying again would not change, or otherwise.
+pub(super) enum CommitError {
+    Data(String),
+    Writer(WriterError),
+}
+
+impl From<tokio_postgres::Error> for CommitError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        // SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation).
+        let code = error.code().map_or("", |code| code.code());
+        if code.starts_with("22") || code.starts_with("23") {
+            Self::Data(crate::postgres::describe(&error))
+        } else {
+            Self::Writer(error.into())
+        }
+    }
+}
+
+async fn commit_together(
+    client: &mut Client,
+    statements: &Statements,
+    cell: CellId,
+    position: &Position,
+    batch: &LogBatch,
+) -> Result<u64, CommitError> {
+    let mut rows = Rows::default();
+    let mut unfit = Vec::new();
+    for logged in &batch.events {
+        if let Err(reason) = add(&mut rows, cell, logged) {
+            unfit.push((logged, reason));
+        }
+    }
+    let transaction = client.transaction().await?;
+    move_cursor(&transaction, statements, cell, position, batch).await?;
+    insert_rows(&transaction, statements, cell, &rows).await?;
+    for (logged, reason) in &unfit {
+        parked::park(&transaction, cell, logged, reason).await?;
+    }
+    transaction.commit().await?;
+    Ok(unfit.len() as u64)
+}
+
+/// The slow way, when something in the batch is not to PostgreSQL's taste: every event under a savepoint of its own.
+async fn commit_one_by_one(
+    client: &mut Client,
+    statements: &Statements,
+    cell: CellId,
+    position: &Position,
+    batch: &LogBatch,
+) -> Result<u64, WriterError> {
+    let mut transaction = client.transaction().await?;
+    match move_cursor(&transaction, statements, cell, position, batch).await {
+        Ok(()) => {}
+        Err(CommitError::Data(why)) => return Err(WriterError::Stopped(format!("an entry cannot be kept: {why}"))),
+        Err(CommitError::Writer(error)) => return Err(error),
+    }
+    let mut parked = 0;
+    for logged in &batch.events {
+        if let Err(reason) = apply_one(&mut transaction, statements, cell, logged).await? {
+            parked::park(&transaction, cell, logged, &reason).await?;
+            parked += 1;
+        }
+    }
+    transaction.commit().await?;
+    Ok(parked)
+}
+
+/// Applies one event under a savepoint; the inner error says why its data cannot be taken.
+pub(super) async fn apply_one(
+    transaction: &mut Transaction<'_>,
+    statements: &Statements,
+    cell: CellId,
+    logged: &LoggedEvent,
+) -> Result<Result<(), String>, WriterError> {
+    let mut rows = Rows::default();
+    if let Err(reason) = add(&mut rows, cell, logged) {
+        return Ok(Err(reason));
+    }
+    let savepoint = transaction.savepoint("event").await?;
+    match insert_rows(&savepoint, statements, cell, &rows).await {
+        Ok(()) => {
+            savepoint.commit().await?;
+            Ok(Ok(()))
+        }
+        Err(CommitError::Data(reason)) => {
+            savepoint.rollback().await?;
+            Ok(Err(reason))
+        }
+        Err(CommitError::Writer(error)) => Err(error),
+    }
+}
+
+fn add(rows: &mut Rows, cell: CellId, logged: &LoggedEvent) -> Result<(), String> {
+    let event = logged.event.as_ref().map_err(ToString::to_string)?;
+    if event.seq() != logged.seq {
+        return Err(format!("the event says it is number {}", event.seq()));
+    }
+    rows.add(cell, event).map_err(|unfit| unfit.0)
+}
+
+/// Moves the cursor and keeps the raw entries. Exactly one row moves, or this is not the writer any more.
+async fn move_cursor(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    cell: CellId,
+    position: &Position,
+    batch: &LogBatch,
+) -> Result<(), CommitError> {
+    let seq = |seq: u64| i64::try_from(seq).expect("sequence numbers stay below 2^44");
+    let (from, to) = (seq(position.seq), seq(batch.end.seq));
+    let cell = cell.as_i16();
+    let first: Vec<i64> = batch.entries.iter().map(|e| seq(e.seq)).collect();
+    let last: Vec<i64> = batch.entries.iter().map(|e| seq(e.last_seq)).collect();
+    let nonces: Vec<&str> = batch.entries.iter().map(|e| e.nonce.as_str()).collect();
+    let events: Vec<&[u8]> = batch.entries.iter().map(|e| e.events.as_ref()).collect();
+    let records: Vec<&[u8]> = batch.entries.iter().map(|e| e.records.as_ref()).collect();
+    let cursor: [Parameter<'_>; 5] = [&cell, &from, &position.nonce, &to, &batch.end.nonce];
+    let log: [Parameter<'_>; 6] = [&cell, &first, &last, &nonces, &events, &records];
+    let moved = transaction.execute(&statements.cursor, &cursor);
+    let kept = transaction.execute(&statements.event_log, &log);
+    // Polled together they are pipelined: one round trip.
+    let (moved, kept) = futures::future::join(moved, kept).await;
+    if moved? != 1 {
+        return Err(CommitError::Writer(WriterError::Retry("another writer moved the cursor".to_owned())));
+    }
+    kept?;
+    Ok(())
+}
+
+/// Inserts and updates the rows of events, all statements in one round trip.
+async fn insert_rows(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    cell: CellId,
+    rows: &Rows,
+) -> Result<(), CommitError> {
+    let cell = cell.as_i16();
+    let Rows { orders: o, items: i, transactions: t, movements: m, .. } = rows;
+    let p = rows.products();
+    let stock_ids: Vec<i32> = rows.stock.keys().copied().collect();
+    let available: Vec<i64> = rows.stock.values().map(|change| change.available).collect();
+    let sold: Vec<i64> = rows.stock.values().map(|change| change.sold).collect();
+    let stock_seq: Vec<i64> = rows.stock.values().map(|change| change.seq).collect();
+    let days: Vec<Date> = rows.sales.keys().map(|(day, _)| *day).collect();
+    let sales_ids: Vec<i32> = rows.sales.keys().map(|(_, product)| *product).collect();
+    let quantities: Vec<i64> = rows.sales.values().map(|(quantity, _)| *quantity).collect();
+    let sales_seq: Vec<i64> = rows.sales.values().map(|(_, seq)| *seq).collect();
+
+    let all: [(&Statement, bool, Vec<Parameter<'_>>); 8] = [
+        (
+            &statements.orders,
+            o.order_id.is_empty(),
+            vec![
+                &cell,
+                &o.order_id,
+                &o.user_id,
+                &o.total,
+                &o.discount,
+                &o.final_amount,
+                &o.method,
+                &o.address,
+                &o.business_day,
+                &o.seq,
+                &o.at,
+            ],
+        ),
+        (
+            &statements.payments,
+            o.order_id.is_empty(),
+            vec![&cell, &o.order_id, &o.user_id, &o.method, &o.final_amount, &o.seq, &o.at],
+        ),
+        (
+            &statements.items,
+            i.order_id.is_empty(),
+            vec![&i.order_id, &i.line, &i.product_id, &i.name, &i.price, &i.quantity, &i.discount, &i.at],
+        ),
+        (
+            &statements.transactions,
+            t.user_id.is_empty(),
+            vec![
+                &cell,
+                &t.user_id,
+                &t.transaction_id,
+                &t.kind,
+                &t.amount,
+                &t.balance,
+                &t.used,
+                &t.order_id,
+                &t.seq,
+                &t.at,
+            ],
+        ),
+        (
+            &statements.movements,
+            m.seq.is_empty(),
+            vec![&cell, &m.seq, &m.product_id, &m.kind, &m.delta, &m.stock, &m.made_by, &m.at],
+        ),
+        (
+            &statements.products,
+            p.product_id.is_empty(),
+            vec![
+                &cell,
+                &p.product_id,
+                &p.name,
+                &p.price,
+                &p.limit,
+                &p.starts,
+                &p.ends,
+                &p.status,
+                &p.version,
+                &p.seq,
+                &p.at,
+            ],
+        ),
+        (&statements.stock, stock_ids.is_empty(), vec![&cell, &stock_ids, &available, &sold, &stock_seq]),
+        (&statements.sales, sales_ids.is_empty(), vec![&cell, &days, &sales_ids, &quantities, &sales_seq]),
+    ];
+    let needed = all.iter().filter(|(_, empty, _)| !empty);
+    try_join_all(needed.map(|(statement, _, parameters)| transaction.execute(*statement, parameters))).await?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Tests on real Redis and PostgreSQL, from single ops to the whole journey and its faults. One binary: one link, and one
+//! pair of servers shared by all tests that do not break them.
+
+mod contract;
+mod faults;
+mod headers;
+mod journey;
+mod support;
+mod tidy;

@@ -1,0 +1,372 @@
+//! The engine without the service: one open cell in a fresh namespace of the shared Redis, under a clock that the test
+//! moves, and batches sent by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flashsale::engine::batch::{self, BatchReply, Header, OpResult, Rules};
+use flashsale::engine::call::{Call, Fingerprint};
+use flashsale::engine::event::{Event, split};
+use flashsale::engine::ids::CellId;
+use flashsale::engine::model::Answer;
+use flashsale::engine::op::{AdjustStock, ChargeBalance, Op, OrderItem, PlaceOrder, ProductId, PutProduct};
+use flashsale::engine::refusal::{Refusal, Refused};
+use flashsale::engine::user::UserId;
+use flashsale::redis::client::{CallError, RedisClient};
+use flashsale::redis::keys::{BatchKeys, CellKeys};
+use flashsale::redis::library::Library;
+use fred::interfaces::{ClientLike, HashesInterface, KeysInterface, SortedSetsInterface, StreamsInterface};
+use fred::types::{ClusterHash, CustomCommand, Value};
+use jiff::Timestamp;
+use jiff::tz::{TimeZone, offset};
+use serde::Deserialize;
+
+/// Where the clock of a test starts: 2100-01-01 00:00 UTC. Keys get deadlines from this clock but are expired by the real
+/// one, so the test's time must lie ahead of it.
+pub const START_MS: i64 = 4_102_444_800_000;
+
+/// One hour.
+pub const HOUR_MS: i64 = 3_600_000;
+
+/// One UTC day.
+pub const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// The defaults of SPEC.md.
+pub const RULES: Rules =
+    Rules { charge_unit: 100, charge_max: 1_000_000, balance_max: 1_000_000_000_000, backlog_max: 1_000_000 };
+
+/// Characters of a fingerprint at the head of an idempotency record.
+const FINGERPRINT_CHARS: usize = 22;
+
+/// Longest wait for one answer of Redis; generous, because the machine may be busy with other tests.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The business day of SPEC.md's default zone, spelled without the code under test.
+pub fn business_day(now_ms: i64) -> String {
+    let seoul = TimeZone::fixed(offset(9));
+    Timestamp::from_millisecond(now_ms).expect("a time").to_zoned(seoul).date().to_string()
+}
+
+/// What the function `status` says.
+#[derive(Debug, Deserialize)]
+pub struct Status {
+    /// Of the server process.
+    pub server_run_id: String,
+    /// The cell's.
+    pub epoch: u64,
+    /// Last event.
+    pub seq: u64,
+    /// As the writer said.
+    pub committed: u64,
+    /// Why the cell is fenced; empty when it is not.
+    pub fenced: String,
+    /// Last product id.
+    pub product_last: u64,
+    /// Last change of the catalogue.
+    pub catalog_version: u64,
+}
+
+/// One entry of the log.
+#[derive(Debug, PartialEq)]
+pub struct LogEntry {
+    /// `SEQ-0`.
+    pub id: String,
+    /// Nonce of the batch before.
+    pub prev: String,
+    /// Nonce of this batch.
+    pub nonce: String,
+    /// Idempotency record and fingerprint of each event.
+    pub records: Vec<(String, String)>,
+    /// The events.
+    pub events: Vec<Event>,
+}
+
+/// A cell of a test.
+pub struct TestCell {
+    /// Its connection.
+    pub redis: RedisClient,
+    /// Its keys.
+    pub keys: CellKeys,
+    /// Sent with every batch.
+    pub epoch: u64,
+    /// Sent with every batch.
+    pub rules: Rules,
+    /// How far the sender's clock is from that of Redis.
+    pub skew_ms: i64,
+    /// Nonce of the last batch.
+    pub nonce: String,
+    namespace: String,
+    zone: TimeZone,
+    now_ms: i64,
+    batches: u64,
+}
+
+impl TestCell {
+    /// A cell that was never opened.
+    pub async fn closed(prefix: &str) -> Self {
+        let namespace = super::namespace(prefix);
+        // The clock's name is part of the library's text: every test has a library, and so a clock, of its own.
+        let clock =
+            format!("local function now_ms()\n  return tonumber(redis.call('GET', 'clock:{namespace}'))\nend\n");
+        let library = Arc::new(Library::with_clock(&clock));
+        let redis = RedisClient::start(&super::shared_redis_url(), library, CALL_TIMEOUT).expect("a Redis URL");
+        assert!(redis.wait_connected().await, "Redis is unreachable");
+        let keys = CellKeys::new(&namespace, CellId::new(0).expect("a cell"));
+        let zone = TimeZone::get("Asia/Seoul").expect("a zone");
+        let (nonce, epoch) = (String::new(), 1);
+        let mut cell =
+            Self { redis, keys, epoch, rules: RULES, skew_ms: 0, nonce, namespace, zone, now_ms: START_MS, batches: 0 };
+        cell.set_now(START_MS).await;
+        cell
+    }
+
+    /// An open cell under epoch 1.
+    pub async fn open(prefix: &str) -> Self {
+        let cell = Self::closed(prefix).await;
+        let status = cell.status().await;
+        assert!(cell.open_epoch(1, &status.server_run_id, 0).await, "the cell opens");
+        cell
+    }
+
+    /// Calls `open_epoch` and says whether it opened.
+    pub async fn open_epoch(&self, epoch: u64, run_id: &str, seq: u64) -> bool {
+        let args: Vec<Value> = vec![epoch.to_string().into(), run_id.into(), seq.to_string().into()];
+        let answer = self.redis.call("open_epoch", &[self.keys.meta()], args).await.expect("an answer");
+        answer.as_ref() == b"1"
+    }
+
+    /// Tells the cell how far PostgreSQL is.
+    pub async fn note_committed(&self, seq: u64) {
+        let args: Vec<Value> = vec![seq.to_string().into(), "0".into()];
+        let keys = [self.keys.meta(), self.keys.log()];
+        self.redis.call("note_committed", &keys, args).await.expect("an answer");
+    }
+
+    /// What the cell says of itself.
+    pub async fn status(&self) -> Status {
+        let reply = self.redis.read("status", &[self.keys.meta()], Vec::new()).await.expect("an answer");
+        rmp_serde::from_slice(&reply).expect("a status")
+    }
+
+    /// The clock of Redis.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Moves the clock.
+    pub async fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.set_text(&format!("clock:{}", self.namespace), &now_ms.to_string()).await;
+    }
+
+    /// Makes a key a plain string, whatever it was.
+    pub async fn set_text(&self, key: &str, text: &str) {
+        self.redis.plain().set::<(), _, _>(key, text, None, None, false).await.expect("SET");
+    }
+
+    /// Sets one field of the cell's meta.
+    pub async fn set_meta(&self, field: &str, text: &str) {
+        self.redis.plain().hset::<(), _, _>(self.keys.meta(), (field, text)).await.expect("HSET");
+    }
+
+    /// Sends calls that are encoded already as one batch.
+    pub async fn try_send_encoded(&mut self, encoded: &[Vec<u8>]) -> Result<BatchReply, CallError> {
+        let around = Timestamp::from_millisecond(self.now_ms + self.skew_ms).expect("a time");
+        let keys = BatchKeys::new(&self.keys, &self.zone, around);
+        self.batches += 1;
+        self.nonce = format!("batch-{}", self.batches);
+        let header = Header {
+            epoch: self.epoch,
+            nonce: &self.nonce,
+            rules: self.rules,
+            first_idem_day: keys.first_idem_day,
+            sales_days: &keys.sales_days,
+        };
+        let payload = batch::encode(&header, encoded);
+        let reply = self.redis.call("apply", &keys.keys, vec![Value::Bytes(payload.into())]).await?;
+        Ok(batch::decode(&reply, encoded.len()).expect("a readable answer"))
+    }
+
+    /// Sends a batch, whatever comes of it.
+    pub async fn try_send(&mut self, calls: &[Call]) -> Result<BatchReply, CallError> {
+        let encoded: Vec<Vec<u8>> = calls.iter().map(Call::encode).collect();
+        self.try_send_encoded(&encoded).await
+    }
+
+    /// Sends a batch to an open cell.
+    pub async fn send(&mut self, calls: &[Call]) -> Vec<Answer> {
+        match self.try_send(calls).await.expect("an answer") {
+            BatchReply::Open { now_ms, results, .. } => {
+                assert_eq!(now_ms, self.now_ms, "the clock of the test is the clock of Redis");
+                results.into_iter().map(answer).collect()
+            }
+            BatchReply::Closed(reason) => panic!("the gate is closed: {reason:?}"),
+        }
+    }
+
+    /// Sends one op under a fresh key.
+    pub async fn one(&mut self, user: &str, op: Op) -> Answer {
+        let key = format!("one-{}", self.batches);
+        self.send(&[call(user, &key, op)]).await.pop().expect("one answer")
+    }
+
+    /// Sends one op that must be decided now, and returns its event.
+    pub async fn decided(&mut self, user: &str, op: Op) -> Event {
+        match self.one(user, op).await {
+            Answer::Decided(event) => event,
+            other => panic!("not decided: {other:?}"),
+        }
+    }
+
+    /// A whole hash; empty when there is none.
+    pub async fn hash(&self, key: &str) -> BTreeMap<String, Bytes> {
+        self.redis.plain().hgetall(key).await.expect("HGETALL")
+    }
+
+    /// A hash whose values are MessagePack, each as JSON.
+    pub async fn packed_hash(&self, key: &str) -> BTreeMap<String, serde_json::Value> {
+        let unpack = |(field, packed): (String, Bytes)| {
+            (field, rmp_serde::from_slice::<serde_json::Value>(&packed).expect("MessagePack"))
+        };
+        self.hash(key).await.into_iter().map(unpack).collect()
+    }
+
+    /// A hash whose values are text.
+    pub async fn text_hash(&self, key: &str) -> BTreeMap<String, String> {
+        let text = |(field, value): (String, Bytes)| (field, String::from_utf8(value.to_vec()).expect("text"));
+        self.hash(key).await.into_iter().map(text).collect()
+    }
+
+    /// The idempotency records of a UTC day: user and key → fingerprint and event.
+    pub async fn idem(&self, day: i64) -> BTreeMap<String, (String, Event)> {
+        let record = |(field, value): (String, Bytes)| {
+            let (fingerprint, event) = value.split_at(FINGERPRINT_CHARS);
+            let fingerprint = String::from_utf8(fingerprint.to_vec()).expect("text");
+            (field, (fingerprint, Event::decode(event).expect("an event")))
+        };
+        self.hash(&self.keys.idem(day)).await.into_iter().map(record).collect()
+    }
+
+    /// A sorted set, its scores as Redis spells them.
+    pub async fn sorted_set(&self, key: &str) -> BTreeMap<String, String> {
+        self.redis.plain().zrange(key, 0_i64, -1_i64, None, false, None, true).await.expect("ZRANGE")
+    }
+
+    /// The log from the entry that starts at `first_seq`.
+    pub async fn log_from(&self, first_seq: u64) -> Vec<LogEntry> {
+        let start = format!("{first_seq}-0");
+        let raw: Vec<(String, Vec<Bytes>)> =
+            self.redis.plain().xrange(self.keys.log(), start, "+", None).await.expect("XRANGE");
+        raw.into_iter().map(|(id, fields)| log_entry(id, &fields)).collect()
+    }
+
+    /// Names of all keys of the namespace.
+    pub async fn key_names(&self) -> Vec<String> {
+        let command = CustomCommand::new_static("KEYS", ClusterHash::FirstKey, false);
+        let pattern = format!("{}:*", self.namespace);
+        let mut names: Vec<String> = self.redis.plain().custom(command, vec![pattern]).await.expect("KEYS");
+        names.sort_unstable();
+        names
+    }
+
+    /// Everything the cell has in Redis, byte for byte, with the deadline of each key (ms; -1: none).
+    pub async fn dump(&self) -> BTreeMap<String, (Bytes, i64)> {
+        let mut dump = BTreeMap::new();
+        for name in self.key_names().await {
+            let bytes: Bytes = self.redis.plain().dump(name.as_str()).await.expect("DUMP");
+            let deadline: i64 = self.redis.plain().pexpire_time(name.as_str()).await.expect("PEXPIRETIME");
+            dump.insert(name, (bytes, deadline));
+        }
+        dump
+    }
+}
+
+fn log_entry(id: String, fields: &[Bytes]) -> LogEntry {
+    let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("text");
+    // The order counts too: `read_log` takes the events by their position.
+    assert_eq!(fields.len(), 8, "entry {id}");
+    let names: Vec<String> = fields.iter().step_by(2).map(text).collect();
+    assert_eq!(names, ["prev", "nonce", "records", "events"], "entry {id}");
+    let records: Vec<String> = rmp_serde::from_slice(&fields[5]).expect("a list of texts");
+    assert!(records.len().is_multiple_of(2), "entry {id}: a record without its fingerprint");
+    let events = split(&fields[7]).expect("events");
+    LogEntry {
+        prev: text(&fields[1]),
+        nonce: text(&fields[3]),
+        records: records.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+        events: events.into_iter().map(|event| Event::decode(event).expect("an event")).collect(),
+        id,
+    }
+}
+
+/// What a result says, decoded.
+pub fn answer(result: OpResult) -> Answer {
+    match result {
+        OpResult::Done { event, replayed } => {
+            let event = Event::decode(&event).expect("an event");
+            if replayed { Answer::Replayed(event) } else { Answer::Decided(event) }
+        }
+        OpResult::Refused(refusal) => Answer::Refused(refusal),
+        OpResult::Unknown(code) => panic!("{code} is in no list of refusals"),
+    }
+}
+
+/// The answer to an op that was refused; `details` is an object.
+pub fn refused(code: Refused, details: serde_json::Value) -> Answer {
+    match details {
+        serde_json::Value::Object(details) => Answer::Refused(Refusal { code, details }),
+        other => panic!("details are an object, not {other}"),
+    }
+}
+
+/// A user.
+pub fn user(name: &str) -> UserId {
+    UserId::parse(name).expect("a user id")
+}
+
+/// A call whose fingerprint is that of its op.
+pub fn call(user_name: &str, key: &str, op: Op) -> Call {
+    Call { user: user(user_name), key: key.to_owned(), fingerprint: Fingerprint::new("test", "/", &op), op }
+}
+
+/// The text of a call's fingerprint, as Redis has it.
+pub fn fingerprint_text(call: &Call) -> String {
+    #[derive(Deserialize)]
+    struct Encoded {
+        fingerprint: String,
+    }
+    rmp_serde::from_slice::<Encoded>(&call.encode()).expect("a call").fingerprint
+}
+
+/// `place_order`.
+pub fn order(items: &[(ProductId, u32)]) -> PlaceOrder {
+    let items = items.iter().map(|&(product, quantity)| OrderItem { product, quantity }).collect();
+    PlaceOrder { items, final_amount: None, address: None }
+}
+
+/// `place_order` of a single product.
+pub fn buy(product: ProductId, quantity: u32) -> Op {
+    Op::PlaceOrder(order(&[(product, quantity)]))
+}
+
+/// `charge_balance`.
+pub fn charge(amount: i64) -> Op {
+    Op::ChargeBalance(ChargeBalance { amount })
+}
+
+/// `adjust_stock`.
+pub fn adjust(product: ProductId, delta: i64) -> Op {
+    Op::AdjustStock(AdjustStock { product, delta })
+}
+
+/// `put_product` that creates.
+pub fn new_product(name: &str, price: u64, stock: u64) -> PutProduct {
+    PutProduct { name: Some(name.to_owned()), price: Some(price), stock: Some(stock), ..PutProduct::default() }
+}
+
+/// `put_product` that changes nothing yet.
+pub fn patch(product: ProductId) -> PutProduct {
+    PutProduct { product: Some(product), ..PutProduct::default() }
+}
