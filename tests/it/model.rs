@@ -10,6 +10,7 @@ use flashsale::engine::call::{Call, Fingerprint};
 use flashsale::engine::event::Event;
 use flashsale::engine::model::{Answer, Model, NUMBER_MAX, Product};
 use flashsale::engine::op::{Change, Op, PlaceOrder, ProductId, ProductStatus, PutProduct, ShippingAddress};
+use flashsale::engine::reads::Account;
 use flashsale::engine::refusal::Refused;
 use flashsale::engine::user::UserId;
 use rand::rngs::StdRng;
@@ -84,6 +85,8 @@ struct Run {
     checked_seq: u64,
     last_nonce: String,
     ledger: Ledger,
+    /// UTC day and idempotency record → fingerprint, as the call spelled it.
+    fingerprints: BTreeMap<(i64, String), String>,
 }
 
 impl Run {
@@ -100,6 +103,7 @@ impl Run {
             checked_seq: 0,
             last_nonce: String::new(),
             ledger: Ledger::default(),
+            fingerprints: BTreeMap::new(),
         }
     }
 
@@ -148,7 +152,9 @@ impl Run {
             };
             *tally.entry(outcome).or_default() += 1;
             if let Answer::Decided(event) = expected {
-                records.push((format!("{} {}", call.user, call.key), fingerprint_text(call)));
+                let record = (format!("{} {}", call.user, call.key), fingerprint_text(call));
+                self.fingerprints.insert((now_ms.div_euclid(DAY_MS), record.0.clone()), record.1.clone());
+                records.push(record);
                 events.push(event);
             }
         }
@@ -180,7 +186,7 @@ impl Run {
         assert_eq!(status.fenced, "", "{place}");
 
         let accounts = self.cell.packed_hash(&keys.accounts()).await;
-        let account = |(user, account): (&UserId, &flashsale::engine::reads::Account)| {
+        let account = |(user, account): (&UserId, &Account)| {
             (user.to_string(), json!({ "balance": account.balance, "used": account.used }))
         };
         same(&place, "accounts", &accounts, &model.accounts.iter().map(account).collect());
@@ -192,17 +198,10 @@ impl Run {
         let catalog = model.catalog.iter().map(|(id, product)| (id.to_string(), packed_product(product)));
         same(&place, "catalog", &self.cell.packed_hash(&keys.catalog()).await, &catalog.collect());
         for (day, records) in &model.records {
-            let fingerprint = |name: &(UserId, String), record: &flashsale::engine::model::Record| {
-                let call = Call {
-                    user: name.0.clone(),
-                    key: name.1.clone(),
-                    fingerprint: record.fingerprint.clone(),
-                    op: charge(0),
-                };
-                fingerprint_text(&call)
-            };
-            let records = records.iter().map(|(name, record)| {
-                (format!("{} {}", name.0, name.1), (fingerprint(name, record), record.event.clone()))
+            let records = records.iter().map(|((user, key), record)| {
+                let name = format!("{user} {key}");
+                let fingerprint = self.fingerprints[&(*day, name.clone())].clone();
+                (name, (fingerprint, record.event.clone()))
             });
             same(&place, "idem", &self.cell.idem(*day).await, &records.collect());
         }
@@ -350,7 +349,7 @@ impl Generator {
     }
 
     fn chance(&mut self, percent: u32) -> bool {
-        self.rng.random_range(0..100) < percent
+        self.rng.random_range(0..100_u32) < percent
     }
 
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
@@ -365,12 +364,12 @@ impl Generator {
     fn later(&mut self, now_ms: i64) -> i64 {
         let edge = |offset: i64| ((now_ms - offset).div_euclid(DAY_MS) + 1) * DAY_MS + offset;
         let next = match self.rng.random_range(0..20) {
-            0..11 => now_ms + self.rng.random_range(0..2_000),
+            0..11 => now_ms + self.rng.random_range(0..2_000_i64),
             11..15 => now_ms + self.rng.random_range(0..HOUR_MS),
             15 => now_ms + self.rng.random_range(0..DAY_MS),
-            16 | 17 => edge(0) + self.rng.random_range(-1..=1),
-            18 => edge(BUSINESS_DAY_ENDS_MS) + self.rng.random_range(-1..=1),
-            _ => now_ms + DAY_MS * self.rng.random_range(1..=3),
+            16 | 17 => edge(0) + self.rng.random_range(-1..=1_i64),
+            18 => edge(BUSINESS_DAY_ENDS_MS) + self.rng.random_range(-1..=1_i64),
+            _ => now_ms + DAY_MS * self.rng.random_range(1..=3_i64),
         };
         next.max(now_ms)
     }
@@ -424,7 +423,7 @@ impl Generator {
             products.push(products[0]);
         }
         let items: Vec<_> = products.into_iter().map(|product| (product, self.quantity(at, user, product))).collect();
-        let price = |product| at.model.catalog.get(product).map_or(0, |product: &Product| product.price);
+        let price = |product: &ProductId| at.model.catalog.get(product).map_or(0, |product: &Product| product.price);
         let total: u128 =
             items.iter().map(|(product, quantity)| u128::from(price(product)) * u128::from(*quantity)).sum();
         let total = u64::try_from(total).unwrap_or(NUMBER_MAX).min(NUMBER_MAX);
@@ -447,8 +446,8 @@ impl Generator {
             1 => left + 1,
             2 => stock,
             3 => stock + 1,
-            4 => self.rng.random_range(1..=1_000),
-            _ => self.rng.random_range(1..=3),
+            4 => self.rng.random_range(1..=1_000_u64),
+            _ => self.rng.random_range(1..=3_u64),
         };
         u32::try_from(quantity.clamp(1, 1_000)).expect("at most 1,000")
     }
@@ -479,7 +478,7 @@ impl Generator {
             4 => amount(unit + 1),
             5 => amount(fits),
             6 => amount(fits + unit),
-            _ => amount(unit * self.rng.random_range(1..=2_000)),
+            _ => amount(unit * self.rng.random_range(1..=(max / unit).min(2_000))),
         })
     }
 
@@ -494,10 +493,10 @@ impl Generator {
             2 => signed(NUMBER_MAX - stock),
             3 => signed(NUMBER_MAX - stock) + 1,
             4 => 0,
-            5 | 6 => self.rng.random_range(-5..=-1),
+            5 | 6 => self.rng.random_range(-5..=-1_i64),
             // Back to something that sells out.
             7 | 8 if stock > 100_000 => 10 - signed(stock),
-            _ => self.rng.random_range(1..=300),
+            _ => self.rng.random_range(1..=300_i64),
         };
         adjust(product, delta)
     }
@@ -520,7 +519,8 @@ impl Generator {
             put
         };
         if self.chance(30) {
-            put.limit = Some(if self.chance(40) { Change::Clear } else { Change::Set(self.rng.random_range(0..=20)) });
+            put.limit =
+                Some(if self.chance(40) { Change::Clear } else { Change::Set(self.rng.random_range(0..=20_u64)) });
         }
         if self.chance(30) {
             put.starts = Some(self.edge(at.now_ms, &STARTS_FROM_NOW_MS));
