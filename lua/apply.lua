@@ -4,18 +4,15 @@
 --   1 meta  2 log  3 accounts  4 bought  5 stock  6 catalog
 --   7..10 idem of the days first_idem_day .. first_idem_day + 3 (UTC days since 1970)
 --   11..13 sales of the three business days that ARGV's `sales_days` names
--- ARGV[1]: MessagePack {epoch, nonce, rules {charge_unit, charge_max, balance_max, backlog_max},
+-- ARGV[1]: MessagePack {epoch, acknowledged, nonce, rules {charge_unit, charge_max, balance_max, backlog_max},
 --   first_idem_day, sales_days [{day, starts, ends}], ops [{op, user, key, fingerprint, args}]}; times in ms since 1970.
 -- Answer: MessagePack [status, now_ms, seq, results]. `status` is OPEN, or the reason why the gate is closed and nothing
 --   happened. `results` is flat: for each op a kind (0 decided, 1 replayed, 2 refused) and a packed payload (an event
---   [type, version, fields], or a refusal {code, details}).
+--   [fingerprint, key, type, version, [fields]], or a refusal {code, details}).
 
 local DECIDED, REPLAYED, REFUSED = 0, 1, 2
 
 local DAY_MS = 86400000
-
--- Length of a fingerprint: 16 bytes in unpadded base64url.
-local FINGERPRINT_LENGTH = 22
 
 -- A record of day D answers repeats until the end of D + 1 at least; the hour more is for nobody's clock but tidiness.
 local IDEM_KEEP_S = 2 * 86400 + 3600
@@ -24,13 +21,14 @@ local SALES_KEEP_S = 30 * 86400
 -- The context of one batch: the clock, meta, the columns, and what the ops added up. nil when this server's idea of
 -- the day is more than a day away from the clock of Redis: then the right keys were not brought.
 local function new_context(keys, batch, meta)
-  local now = now_ms()
+  -- Never backwards: a clock set back over midnight would look for records in the wrong days.
+  local now = math.max(now_ms(), meta.clock)
   local day = math.floor(now / DAY_MS) - batch.first_idem_day
   if day < 1 or day > 3 then
     return nil
   end
   local ctx = {
-    now_ms = now, meta = meta, seq = meta.seq, rules = batch.rules, events = {}, records = {}, sold = {},
+    now_ms = now, meta = meta, seq = meta.seq, rules = batch.rules, events = {}, event_count = 0, sold = {},
     accounts = column(keys[3], cmsgpack.unpack, cmsgpack.pack),
     bought = column(keys[4], tonumber),
     stock = column(keys[5], tonumber),
@@ -54,10 +52,10 @@ end
 local function decide(ctx, call)
   local record = get(ctx.idem_today, call.record) or get(ctx.idem_yesterday, call.record)
   if record then
-    if string.sub(record, 1, FINGERPRINT_LENGTH) ~= call.fingerprint then
+    if fingerprint_of(record) ~= call.fingerprint then
       return REFUSED, cmsgpack.pack({ code = 'IDEMPOTENCY_KEY_REUSED', details = {} })
     end
-    return REPLAYED, string.sub(record, FINGERPRINT_LENGTH + 1)
+    return REPLAYED, record
   end
   if ctx.seq - ctx.meta.committed >= ctx.rules.backlog_max then
     return REFUSED, cmsgpack.pack({ code = 'BACKLOG_FULL', details = {} })
@@ -66,9 +64,7 @@ local function decide(ctx, call)
   if refusal then
     return REFUSED, cmsgpack.pack(refusal)
   end
-  set(ctx.idem_today, call.record, call.fingerprint .. event)
-  ctx.records[#ctx.records + 1] = call.record
-  ctx.records[#ctx.records + 1] = call.fingerprint
+  set(ctx.idem_today, call.record, event)
   return DECIDED, event
 end
 
@@ -88,19 +84,17 @@ local function store_columns(keys, ctx, batch)
   if sold_any then
     redis.call('EXPIREAT', ctx.sales_key, ctx.sales_expires_s, 'NX')
   end
-  redis.call('HSET', keys[1], 'seq', ctx.seq, 'nonce', batch.nonce,
+  redis.call('HSET', keys[1], 'seq', ctx.seq, 'nonce', batch.nonce, 'clock', ctx.now_ms,
     'product_last', meta.product_last, 'catalog_version', meta.catalog_version)
 end
 
 -- Writes everything the batch decided. An entry of the log has the fields prev and nonce (of the batch before and of this
--- one), records (packed flat list: idempotency record and fingerprint of each event; a rebuild needs them) and events
--- (packed one after the other). The log comes first: an XADD that fails after an HSET would leave money moved
+-- one) and events (packed one after the other). The log comes first: an XADD that fails after an HSET would leave money moved
 -- without a log entry. A write is not rolled back on an error, so should a column fail after the log was written
 -- (somebody changed the type of a key), the cell is fenced: nobody may act on a half-written state.
 local function store_batch(keys, ctx, batch)
   redis.call('XADD', keys[2], decimal(ctx.meta.seq + 1) .. '-0',
-    'prev', ctx.meta.nonce, 'nonce', batch.nonce, 'records', cmsgpack.pack(ctx.records),
-    'events', table.concat(ctx.events))
+    'prev', ctx.meta.nonce, 'nonce', batch.nonce, 'events', table.concat(ctx.events))
   local stored, failure = pcall(store_columns, keys, ctx, batch)
   if not stored then
     redis.call('HSET', keys[1], 'fenced', 'a column could not be stored after the log was')
@@ -110,7 +104,7 @@ end
 
 local function apply(keys, argv)
   local batch = cmsgpack.unpack(argv[1])
-  local meta, closed = check_gate(keys[1], batch.epoch)
+  local meta, closed = check_gate(keys[1], batch.epoch, batch.acknowledged)
   if closed then
     return cmsgpack.pack({ closed, 0, meta.seq, {} })
   end
@@ -120,15 +114,22 @@ local function apply(keys, argv)
   end
 
   for _, call in ipairs(batch.ops) do
-    call.record = call.user .. ' ' .. call.key
-    want(ctx.idem_today, call.record)
-    want(ctx.idem_yesterday, call.record)
+    local record = call.user .. ' ' .. call.key
+    call.record = record
+    want(ctx.idem_today, record)
+    want(ctx.idem_yesterday, record)
     ops[call.op].want(ctx, call)
   end
   fetch(ctx.idem_today)
   fetch(ctx.idem_yesterday)
   fetch(ctx.accounts)
   fetch(ctx.catalog)
+  for _, call in ipairs(batch.ops) do
+    local want_after_catalog = ops[call.op].want_after_catalog
+    if want_after_catalog then
+      want_after_catalog(ctx, call)
+    end
+  end
   fetch(ctx.stock)
   fetch(ctx.bought)
 
@@ -136,7 +137,7 @@ local function apply(keys, argv)
   for i, call in ipairs(batch.ops) do
     results[2 * i - 1], results[2 * i] = decide(ctx, call)
   end
-  if #ctx.events > 0 then
+  if ctx.event_count > 0 then
     store_batch(keys, ctx, batch)
   end
   return cmsgpack.pack({ 'OPEN', ctx.now_ms, ctx.seq, results })

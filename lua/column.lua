@@ -4,23 +4,27 @@
 -- `unpack` takes 7,990 values (Redis 7.0); a fetch or a store goes in chunks below that.
 local CHUNK_FIELDS = 3500
 
+-- `encode` is nil where Redis takes the values as they are. Lists carry their length: `#` searches for it.
 local function column(key, decode, encode)
-  return { key = key, decode = decode, encode = encode, value = {}, wanted = {}, dirty = {}, changed = {} }
+  return { key = key, decode = decode, encode = encode, value = {}, wanted = {}, wanted_count = 0, is_changed = {},
+    changed = {}, changed_count = 0 }
 end
 
 -- Says that `field` will be needed. Only an optimisation: `get` fetches what nobody wanted.
 local function want(col, field)
   if col.value[field] == nil then
+    local count = col.wanted_count + 1
     col.value[field] = false
-    col.wanted[#col.wanted + 1] = field
+    col.wanted[count] = field
+    col.wanted_count = count
   end
 end
 
 -- Reads every wanted field with one HMGET (or one per chunk).
 local function fetch(col)
-  local wanted, value, decode = col.wanted, col.value, col.decode
-  for first = 1, #wanted, CHUNK_FIELDS do
-    local last = math.min(first + CHUNK_FIELDS - 1, #wanted)
+  local wanted, count, value, decode = col.wanted, col.wanted_count, col.value, col.decode
+  for first = 1, count, CHUNK_FIELDS do
+    local last = math.min(first + CHUNK_FIELDS - 1, count)
     local raw = redis.call('HMGET', col.key, unpack(wanted, first, last))
     for i = first, last do
       local found = raw[i - first + 1]
@@ -29,7 +33,7 @@ local function fetch(col)
       end
     end
   end
-  col.wanted = {}
+  col.wanted, col.wanted_count = {}, 0
 end
 
 -- The value of `field`, or false.
@@ -46,29 +50,32 @@ end
 -- Sets `field` for the rest of the batch and for the store at its end; false removes it.
 local function set(col, field, new)
   col.value[field] = new
-  if not col.dirty[field] then
-    col.dirty[field] = true
-    col.changed[#col.changed + 1] = field
+  if not col.is_changed[field] then
+    local count = col.changed_count + 1
+    col.is_changed[field] = true
+    col.changed[count] = field
+    col.changed_count = count
   end
 end
 
 -- Writes what changed: one HSET and one HDEL (or one per chunk). Call it only when every decision is made.
 local function store(col)
-  local changed, value, encode = col.changed, col.value, col.encode
-  for first = 1, #changed, CHUNK_FIELDS do
-    local last = math.min(first + CHUNK_FIELDS - 1, #changed)
-    local pairs_set, removed = {}, {}
+  local changed, count, value, encode = col.changed, col.changed_count, col.value, col.encode
+  for first = 1, count, CHUNK_FIELDS do
+    local last = math.min(first + CHUNK_FIELDS - 1, count)
+    local pairs_set, set_count, removed = {}, 0, {}
     for i = first, last do
       local field = changed[i]
       local new = value[field]
       if new == false then
         removed[#removed + 1] = field
       else
-        pairs_set[#pairs_set + 1] = field
-        pairs_set[#pairs_set + 1] = encode and encode(new) or new
+        pairs_set[set_count + 1] = field
+        pairs_set[set_count + 2] = encode and encode(new) or new
+        set_count = set_count + 2
       end
     end
-    if #pairs_set > 0 then
+    if set_count > 0 then
       redis.call('HSET', col.key, unpack(pairs_set))
     end
     if #removed > 0 then

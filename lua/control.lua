@@ -3,7 +3,7 @@
 -- open_epoch: KEYS meta; ARGV epoch, expected run id of this server, expected seq. Opens the cell under a new epoch.
 -- Answers '1', or '0' when anything is no longer what the caller looked at.
 local function open_epoch(keys, argv)
-  local meta = check_gate(keys[1], 0)
+  local meta = check_gate(keys[1], 0, 0)
   if run_id() ~= argv[2] or meta.seq ~= tonumber(argv[3]) or meta.epoch >= tonumber(argv[1]) or meta.fenced ~= '' then
     return '0'
   end
@@ -15,7 +15,7 @@ end
 -- Answers '1', or '0' when this Redis is not the one that was read (the cell is missing or behind).
 local function note_committed(keys, argv)
   local committed, trim_below = tonumber(argv[1]), tonumber(argv[2])
-  local meta = check_gate(keys[1], 0)
+  local meta = check_gate(keys[1], 0, 0)
   if meta.epoch == 0 or committed > meta.seq then
     return '0'
   end

@@ -13,9 +13,11 @@ local function run_id()
 end
 
 -- Returns meta as a table, and the reason (a constant of the Rust enum `ClosedReason`) when the gate is closed.
-local function check_gate(meta_key, epoch)
+-- `acknowledged` is the highest sequence number that the caller was ever told (0: do not check): a Redis that has less
+-- has lost what was answered, whatever its run_id says (a replica may have been master in between).
+local function check_gate(meta_key, epoch, acknowledged)
   local raw = redis.call('HMGET', meta_key, 'epoch', 'run_id', 'seq', 'committed', 'nonce', 'fenced',
-    'product_last', 'catalog_version')
+    'product_last', 'catalog_version', 'clock')
   local meta = {
     epoch = tonumber(raw[1] or 0),
     run_id = raw[2] or '',
@@ -25,6 +27,7 @@ local function check_gate(meta_key, epoch)
     fenced = raw[6] or '',
     product_last = tonumber(raw[7] or 0),
     catalog_version = tonumber(raw[8] or 0),
+    clock = tonumber(raw[9] or 0),
   }
   if not raw[1] then
     return meta, 'EMPTY'
@@ -34,6 +37,8 @@ local function check_gate(meta_key, epoch)
     return meta, 'RESTARTED'
   elseif meta.epoch ~= epoch then
     return meta, 'EPOCH'
+  elseif meta.seq < acknowledged then
+    return meta, 'BEHIND'
   end
   return meta, nil
 end

@@ -8,13 +8,42 @@ local function refuse(code, details)
   return nil, { code = code, details = details }
 end
 
--- Appends the event of the op that is being decided and returns it packed: [type, version, fields]. The same string
+-- The head of a MessagePack array of `count` members. `cmsgpack.pack(a, b, …)` packs its arguments one after the other, nil
+-- included, so head .. pack(…) is an array without a Lua table in between: the packer walks a table three times.
+local function array_head(count)
+  if count < 16 then
+    return string.char(144 + count)
+  end
+  return string.char(220, math.floor(count / 256), count % 256)
+end
+
+-- Length of a fingerprint (16 bytes in unpadded base64url) and where it stands in a packed event: behind the head of the
+-- array and its own.
+local FINGERPRINT_FIRST, FINGERPRINT_LAST = 3, 24
+
+-- The fingerprint of the request that a packed event came from.
+local function fingerprint_of(event)
+  return string.sub(event, FINGERPRINT_FIRST, FINGERPRINT_LAST)
+end
+
+-- Appends the event of the op that is being decided and returns it packed:
+-- [fingerprint, key, type, version, [seq, at, fields …]]. The fields are the arguments, in the order of the op's header;
+-- new ones are only ever added at the end. `tail` is what is packed already: the last field, or nil. The same string
 -- goes to the log, into the idempotency record and into the reply, so it is packed once.
-local function emit(ctx, event_type, version, fields)
-  ctx.seq = ctx.seq + 1
-  fields.seq = ctx.seq
-  fields.at = ctx.now_ms
-  local packed = cmsgpack.pack({ event_type, version, fields })
-  ctx.events[#ctx.events + 1] = packed
+local function emit(ctx, call, event_type, version, tail, ...)
+  local pack, count = cmsgpack.pack, select('#', ...) + 2
+  local seq = ctx.seq + 1
+  ctx.seq = seq
+  local packed
+  if tail then
+    packed = array_head(5) .. pack(call.fingerprint, call.key, event_type, version) .. array_head(count + 1)
+      .. pack(seq, ctx.now_ms, ...) .. tail
+  else
+    packed = array_head(5) .. pack(call.fingerprint, call.key, event_type, version) .. array_head(count)
+      .. pack(seq, ctx.now_ms, ...)
+  end
+  local events = ctx.event_count + 1
+  ctx.event_count = events
+  ctx.events[events] = packed
   return packed
 end

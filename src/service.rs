@@ -22,6 +22,7 @@ use crate::http::app::App;
 use crate::http::auth::Verifier;
 use crate::http::routes::Listener;
 use crate::http::server::Server;
+use crate::http::token_cache::TokenCache;
 use crate::redis::client::RedisClient;
 use crate::redis::keys::CellKeys;
 use crate::redis::library::Library;
@@ -58,7 +59,7 @@ impl Service {
     /// # Errors
     /// Addresses that cannot be bound, URLs and keys that cannot be read.
     pub async fn start(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
-        let verifier = Verifier::new(&config)?;
+        let tokens = TokenCache::new(Verifier::new(&config)?, config.jwt_cache_bytes_max);
         let pool = crate::postgres::pool(&config)?;
         let public = match config.roles.has(Role::Api) {
             true => Some(Server::bind(config.listen, Listener::Public).await?),
@@ -98,7 +99,7 @@ impl Service {
         let (cache, pause) = (popular.clone(), config.popular_refresh_ms);
         background.push(tokio::spawn(async move { cache.run(pause).await }));
 
-        let app = Arc::new(App::new(config.clone(), engine, pool, (products, popular), verifier, prometheus));
+        let app = Arc::new(App::new(config.clone(), engine, pool, (products, popular), tokens, prometheus));
         let housekeeping = app.clone();
         background.push(tokio::spawn(async move {
             loop {

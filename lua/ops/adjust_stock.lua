@@ -16,7 +16,7 @@ ops.adjust_stock = {
   end,
 
   decide = function(ctx, call)
-    local id, delta = call.args.product, call.args.delta
+    local id, delta, by = call.args.product, call.args.delta, call.user
     local product = get(ctx.catalog, id)
     if not product then
       return refuse('PRODUCT_NOT_FOUND', { productId = id })
@@ -31,6 +31,6 @@ ops.adjust_stock = {
     end
 
     set(ctx.stock, id, stock)
-    return emit(ctx, 'stock_adjusted', 1, { product = id, delta = delta, stock = stock, by = call.user })
+    return emit(ctx, call, 'stock_adjusted', 1, nil, id, delta, stock, by)
   end,
 }

@@ -32,12 +32,6 @@ ops.charge_balance = {
     local previous = account.balance
     account.balance = previous + amount
     set(ctx.accounts, user, account)
-    return emit(ctx, 'balance_charged', 1, {
-      user = user,
-      amount = amount,
-      previous = previous,
-      balance = account.balance,
-      used = account.used,
-    })
+    return emit(ctx, call, 'balance_charged', 1, nil, user, amount, previous, account.balance, account.used)
   end,
 }

@@ -12,7 +12,7 @@ refusals:
   INVALID_INPUT {reason}
   AMOUNT_MISMATCH {finalAmount}
   INSUFFICIENT_BALANCE {requiredAmount, currentBalance, shortfall}
-event: order_confirmed 1 {seq, at, user, day, items [{product, name, price, quantity, discount}], total, discount, final, method, address?, balance, used}
+event: order_confirmed 1 {seq, at, user, day, total, discount, final, method, address?, balance, used, items [{product, name, price, quantity, discount}]}
 ]]
 ops.place_order = {
   want = function(ctx, call)
@@ -20,21 +20,36 @@ ops.place_order = {
     for _, item in ipairs(call.args.items) do
       want(ctx.catalog, item.product)
       want(ctx.stock, item.product)
-      want(ctx.bought, bought_field(call.user, item.product))
+    end
+  end,
+
+  want_after_catalog = function(ctx, call)
+    for _, item in ipairs(call.args.items) do
+      local product = get(ctx.catalog, item.product)
+      if product and product.limit then
+        want(ctx.bought, bought_field(call.user, item.product))
+      end
     end
   end,
 
   decide = function(ctx, call)
     local user, args = call.user, call.args
+    local items = args.items
     local lines, seen, short, total = {}, {}, nil, 0
 
-    for i, item in ipairs(args.items) do
+    if #items == 0 then
+      return refuse('INVALID_INPUT', { reason = 'an order needs items' })
+    end
+    for i, item in ipairs(items) do
       local id, quantity = item.product, item.quantity
       if seen[id] then
         -- Each line is checked against the whole stock, so a product must not come twice.
         return refuse('INVALID_INPUT', { reason = 'a product appears twice' })
       end
       seen[id] = true
+      if quantity < 1 then
+        return refuse('INVALID_INPUT', { reason = 'a quantity is below 1' })
+      end
       local product = sellable(ctx, id)
       if not product then
         return refuse('PRODUCT_NOT_FOUND', { productId = id })
@@ -57,7 +72,7 @@ ops.place_order = {
           availableStock = available }
       end
       total = total + product.price * quantity
-      lines[i] = { product = id, name = product.name, price = product.price, quantity = quantity, discount = 0 }
+      lines[i] = array_head(5) .. cmsgpack.pack(id, product.name, product.price, quantity, 0)
     end
 
     if short then
@@ -77,8 +92,8 @@ ops.place_order = {
     end
 
     -- Everything is decided; from here on nothing refuses.
-    for _, line in ipairs(lines) do
-      local id, quantity = line.product, line.quantity
+    for _, item in ipairs(items) do
+      local id, quantity = item.product, item.quantity
       set(ctx.stock, id, get(ctx.stock, id) - quantity)
       if get(ctx.catalog, id).limit then
         local field = bought_field(user, id)
@@ -89,17 +104,8 @@ ops.place_order = {
     account.balance = account.balance - final
     account.used = account.used + final
     set(ctx.accounts, user, account)
-    return emit(ctx, 'order_confirmed', 1, {
-      user = user,
-      day = ctx.business_day,
-      items = lines,
-      total = total,
-      discount = 0,
-      final = final,
-      method = 'BALANCE',
-      address = args.address,
-      balance = account.balance,
-      used = account.used,
-    })
+    local discount, method = 0, 'BALANCE'
+    return emit(ctx, call, 'order_confirmed', 1, array_head(#lines) .. table.concat(lines),
+      user, ctx.business_day, total, discount, final, method, args.address, account.balance, account.used)
   end,
 }

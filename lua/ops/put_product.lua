@@ -17,13 +17,24 @@ ops.put_product = {
   end,
 
   decide = function(ctx, call)
-    local args = call.args
+    local args, by = call.args, call.user
     local id, old = args.product, { status = 'NORMAL', version = 0 }
     if id then
       old = get(ctx.catalog, id)
       if not old then
         return refuse('PRODUCT_NOT_FOUND', { productId = id })
       end
+    end
+
+    -- The packer hands on 2^63 and more as negative numbers, so both bounds matter.
+    for _, member in ipairs({ 'price', 'stock', 'limit' }) do
+      local number, least = args[member], member == 'limit' and 1 or 0
+      if number and (number < least or number > NUMBER_MAX) then
+        return refuse('INVALID_INPUT', { reason = member .. ' is out of range' })
+      end
+    end
+    if not id and not (args.name and args.price and args.stock) then
+      return refuse('INVALID_INPUT', { reason = 'a new product needs name, price and stock' })
     end
 
     -- A copy, with whatever members a newer version of the service may have added.
@@ -50,19 +61,9 @@ ops.put_product = {
     end
     product.version = product.version + 1
     set(ctx.catalog, id, product)
-    local event = emit(ctx, 'product_put', 1, {
-      product = id,
-      name = product.name,
-      price = product.price,
-      limit = product.limit,
-      starts = product.starts,
-      ends = product.ends,
-      status = product.status,
-      version = product.version,
-      created = args.product == nil,
-      stock = get(ctx.stock, id) or 0,
-      by = call.user,
-    })
+    local created, stock = args.product == nil, get(ctx.stock, id) or 0
+    local event = emit(ctx, call, 'product_put', 1, nil, id, product.name, product.price, product.limit, product.starts,
+      product.ends, product.status, product.version, created, stock, by)
     ctx.meta.catalog_version = ctx.seq
     return event
   end,

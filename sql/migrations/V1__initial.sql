@@ -62,7 +62,6 @@ CREATE TABLE event_log (
     last_seq   bigint      NOT NULL,
     nonce      text        NOT NULL,
     events     bytea       COMPRESSION lz4 NOT NULL,
-    records    bytea       COMPRESSION lz4 NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (cell, seq)
@@ -72,8 +71,7 @@ COMMENT ON COLUMN event_log.cell IS 'Number of the cell';
 COMMENT ON COLUMN event_log.seq IS 'Sequence number of the first event of the entry';
 COMMENT ON COLUMN event_log.last_seq IS 'Sequence number of the last event of the entry';
 COMMENT ON COLUMN event_log.nonce IS 'Names the sending of the batch';
-COMMENT ON COLUMN event_log.events IS 'MessagePack [type, version, fields], one event after the other';
-COMMENT ON COLUMN event_log.records IS 'MessagePack flat list: idempotency record (user, space, key) and fingerprint of each event';
+COMMENT ON COLUMN event_log.events IS 'MessagePack [fingerprint, key, type, version, [fields]], one event after the other; fingerprint and key are those of the request';
 COMMENT ON COLUMN event_log.created_at IS 'When the row was written';
 COMMENT ON COLUMN event_log.updated_at IS 'When the row was last changed';
 
@@ -94,7 +92,7 @@ COMMENT ON COLUMN dead_events.seq IS 'Sequence number of the event';
 COMMENT ON COLUMN dead_events.state IS 'PARKED: waits to be applied. APPLIED: its rows are here now';
 COMMENT ON COLUMN dead_events.reason IS 'Why it could not be applied the last time';
 COMMENT ON COLUMN dead_events.attempts IS 'How often it was tried';
-COMMENT ON COLUMN dead_events.event IS 'MessagePack [type, version, fields]';
+COMMENT ON COLUMN dead_events.event IS 'MessagePack [fingerprint, key, type, version, [fields]]';
 COMMENT ON COLUMN dead_events.created_at IS 'When it was parked';
 COMMENT ON COLUMN dead_events.updated_at IS 'When it was last tried';
 
@@ -170,7 +168,7 @@ COMMENT ON COLUMN stock_movements.updated_at IS 'When the row was last changed';
 
 CREATE TABLE orders (
     order_id         bigint      NOT NULL PRIMARY KEY,
-    user_id          text        NOT NULL,
+    user_id          text COLLATE "C" NOT NULL,
     status           text        NOT NULL CHECK (status IN ('CONFIRMED')),
     total_amount     bigint      NOT NULL,
     discount_amount  bigint      NOT NULL,
@@ -227,7 +225,7 @@ COMMENT ON COLUMN order_items.updated_at IS 'When the row was last changed';
 CREATE TABLE payments (
     payment_id bigint      NOT NULL PRIMARY KEY,
     order_id   bigint      NOT NULL,
-    user_id    text        NOT NULL,
+    user_id    text COLLATE "C" NOT NULL,
     method     text        NOT NULL CHECK (method IN ('BALANCE')),
     amount     bigint      NOT NULL,
     status     text        NOT NULL CHECK (status IN ('COMPLETED')),
@@ -249,7 +247,7 @@ COMMENT ON COLUMN payments.created_at IS 'When Redis decided it';
 COMMENT ON COLUMN payments.updated_at IS 'When the row was last changed';
 
 CREATE TABLE balance_transactions (
-    user_id        text        NOT NULL,
+    user_id        text COLLATE "C" NOT NULL,
     transaction_id bigint      NOT NULL,
     type           text        NOT NULL CHECK (type IN ('CHARGE', 'PAYMENT')),
     amount         bigint      NOT NULL CHECK (amount >= 0),

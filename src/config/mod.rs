@@ -86,6 +86,8 @@ settings! {
     jwt_audience: String = Some("flashsale");
     /// Clock difference that exp and nbf forgive, in seconds.
     jwt_leeway_s: u64 = Some("5");
+    /// Bytes of verified tokens that are remembered until they expire, so that their signature is checked once.
+    jwt_cache_bytes_max: u64 = Some("33554432");
 
     /// Open connections; further ones wait in the kernel's backlog.
     http_connections_max: usize = Some("10000");
@@ -144,7 +146,7 @@ settings! {
     /// Pause between two heartbeats of an instance into PostgreSQL, in ms.
     heartbeat_ms: Duration = Some("1000");
     /// Heartbeat age beyond which an instance counts as dead when a cell is opened again, in ms.
-    instance_dead_after_ms: Duration = Some("10000");
+    instance_dead_after_ms: Duration = Some("5000");
 
     /// Events that the writer commits at once.
     writer_events_max: usize = Some("4000");

@@ -36,6 +36,8 @@ impl Rules {
 pub struct Header<'a> {
     /// The epoch that the sender believes in.
     pub epoch: u64,
+    /// The highest sequence number that the sender was ever told; a Redis that has less has lost something.
+    pub acknowledged: u64,
     /// Names this sending in the log.
     pub nonce: &'a str,
     /// Business rules.
@@ -48,10 +50,10 @@ pub struct Header<'a> {
 
 /// Encodes a batch from calls that are encoded already.
 pub fn encode(header: &Header<'_>, calls: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    const MEMBERS: u32 = 6;
+    const MEMBERS: u32 = 7;
     let mut out = Vec::with_capacity(512 + calls.iter().map(|call| call.as_ref().len()).sum::<usize>());
     rmp::encode::write_map_len(&mut out, MEMBERS).expect("a Vec takes every write");
-    // The header is a map of five; its members are written into this one, and `ops` after them.
+    // The header is a map of six; its members are written into this one, and `ops` after them.
     let members = rmp_serde::to_vec_named(header).expect("a header is plain data");
     out.extend_from_slice(&members[1..]);
     rmp::encode::write_str(&mut out, "ops").expect("a Vec takes every write");
@@ -66,7 +68,7 @@ pub fn encode(header: &Header<'_>, calls: &[impl AsRef<[u8]>]) -> Vec<u8> {
 pub enum OpResult {
     /// Its event, packed; `replayed` when the key had been used before for the same request.
     Done {
-        /// MessagePack `[type, version, fields]`.
+        /// As `event.rs` reads it.
         event: Vec<u8>,
         /// From the idempotency record.
         replayed: bool,
@@ -106,6 +108,8 @@ pub enum ClosedReason {
     Epoch,
     /// The sender's clock and that of Redis are more than a day apart.
     Clock,
+    /// Redis has less than the sender was told.
+    Behind,
 }
 
 impl ClosedReason {
@@ -116,6 +120,7 @@ impl ClosedReason {
             "RESTARTED" => Self::Restarted,
             "EPOCH" => Self::Epoch,
             "CLOCK" => Self::Clock,
+            "BEHIND" => Self::Behind,
             _ => return None,
         })
     }

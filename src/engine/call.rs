@@ -21,7 +21,8 @@ impl Fingerprint {
         hash.update([0]);
         hash.update(path.as_bytes());
         hash.update([0]);
-        hash.update(rmp_serde::to_vec(body).expect("request bodies are plain data"));
+        // With names: absent members are left out, so values alone would not tell which of two is there.
+        hash.update(rmp_serde::to_vec_named(body).expect("request bodies are plain data"));
         let half: [u8; 16] = hash.finalize()[..16].try_into().expect("SHA-256 has 32 bytes");
         Self(URL_SAFE_NO_PAD.encode(half))
     }
@@ -51,13 +52,13 @@ impl Call {
             fingerprint: &'a str,
             args: &'a Op,
         }
-        rmp_serde::to_vec_named(&Encoded {
+        let encoded = Encoded {
             op: self.op.name(),
             user: self.user.as_str(),
             key: &self.key,
             fingerprint: &self.fingerprint.0,
             args: &self.op,
-        })
-        .expect("an op is plain data")
+        };
+        rmp_serde::to_vec_named(&encoded).expect("an op is plain data")
     }
 }

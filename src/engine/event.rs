@@ -1,5 +1,5 @@
 //! Events: what happened, as the log, the idempotency records and the replies carry it: MessagePack
-//! `[type, version, fields]`. Times are ms since 1970, amounts minor units. An event is also the outcome of its op.
+//! `[fingerprint, key, type, version, [fields]]`: the request that it came from, and what happened, the fields in the order of the structs below. Times are ms since 1970, amounts minor units. An event is also the outcome of its op.
 
 use std::io::Cursor;
 
@@ -32,8 +32,6 @@ pub struct OrderConfirmed {
     pub user: UserId,
     /// Business day that the ranking counts it on, `YYYY-MM-DD`.
     pub day: String,
-    /// The lines.
-    pub items: Vec<OrderLine>,
     /// Sum of price × quantity.
     pub total: u64,
     /// Sum of the discounts.
@@ -44,12 +42,13 @@ pub struct OrderConfirmed {
     /// `BALANCE`.
     pub method: String,
     /// As given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<ShippingAddress>,
     /// The balance afterwards.
     pub balance: u64,
     /// The used total afterwards.
     pub used: u64,
+    /// The lines.
+    pub items: Vec<OrderLine>,
 }
 
 /// One line of an order, with name and price of that moment.
@@ -117,13 +116,10 @@ pub struct ProductPut {
     /// Minor units.
     pub price: u64,
     /// Units that one user may buy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     /// Start of the sale window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts: Option<i64>,
     /// End of the sale window.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<i64>,
     /// Whether it can be sold.
     pub status: ProductStatus,
@@ -156,7 +152,7 @@ pub enum EventError {
         /// What the decoder said.
         reason: String,
     },
-    /// Not even `[type, version, fields]`.
+    /// Not even `[fingerprint, key, type, version, [fields]]`.
     #[error("not an event: {0}")]
     Garbled(String),
 }
@@ -215,9 +211,11 @@ fn split_header(bytes: &[u8]) -> Result<(&str, u32, &[u8]), EventError> {
     let garbled = |what: &str| EventError::Garbled(what.to_owned());
     let mut rest = bytes;
     let members = rmp::decode::read_array_len(&mut rest).map_err(|_| garbled("no array"))?;
-    if members != 3 {
-        return Err(garbled("not three members"));
+    if members != 5 {
+        return Err(garbled("not five members"));
     }
+    let (_fingerprint, rest) = rmp::decode::read_str_from_slice(rest).map_err(|_| garbled("no fingerprint"))?;
+    let (_key, rest) = rmp::decode::read_str_from_slice(rest).map_err(|_| garbled("no key"))?;
     let (name, mut rest) = rmp::decode::read_str_from_slice(rest).map_err(|_| garbled("no type"))?;
     let version = rmp::decode::read_int(&mut rest).map_err(|_| garbled("no version"))?;
     Ok((name, version, rest))

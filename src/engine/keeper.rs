@@ -96,9 +96,11 @@ impl Keeper {
     }
 
     async fn look(&self, settings: &mut Option<(String, tokio::time::Instant)>) -> GateState {
+        // First this: the lane goes on meanwhile, and what it is told later may be above the status.
+        let acknowledged = self.shared.acknowledged();
         let status = self.status().await;
         let before = self.shared.gate();
-        let verdict = self.judge(status.as_ref(), settings).await;
+        let verdict = self.judge(status.as_ref(), acknowledged, settings).await;
         if self.stopping.load(Ordering::Acquire) {
             return GateState::Closed("stopping".to_owned());
         }
@@ -118,6 +120,7 @@ impl Keeper {
     async fn judge(
         &self,
         status: Option<&Status>,
+        acknowledged: u64,
         settings: &mut Option<(String, tokio::time::Instant)>,
     ) -> Result<GateState, DatabaseError> {
         let Some(status) = status else {
@@ -134,7 +137,7 @@ impl Keeper {
             return Ok(GateState::Closed(unmet));
         }
         let known = gate::current_epoch(&self.pool, self.shared.id).await?;
-        match judge_epoch(status, known.as_ref()) {
+        match judge_epoch(status, known.as_ref(), acknowledged) {
             GateState::Open(epoch) => Ok(GateState::Open(epoch)),
             GateState::Closed(why) => {
                 self.shared.close_if_open(&why);
@@ -211,9 +214,15 @@ impl Keeper {
 }
 
 /// Whether the cell is open under the epoch that PostgreSQL knows.
-fn judge_epoch(status: &Status, known: Option<&Epoch>) -> GateState {
+fn judge_epoch(status: &Status, known: Option<&Epoch>, acknowledged: u64) -> GateState {
     if !status.fenced.is_empty() {
         return GateState::Closed(format!("fenced: {}", status.fenced));
+    }
+    if status.seq < acknowledged {
+        return GateState::Closed(format!(
+            "history was lost: Redis has events up to {}, but {acknowledged} was answered",
+            status.seq
+        ));
     }
     match known {
         Some(known)
@@ -288,11 +297,12 @@ mod tests {
     fn an_epoch_is_believed_only_when_everybody_names_it() {
         let mut now = status(3, 70);
         let known = Epoch { epoch: 3, run_id: "old".into() };
-        assert!(matches!(judge_epoch(&now, Some(&known)), GateState::Closed(_)), "another process");
+        assert!(matches!(judge_epoch(&now, Some(&known), 70), GateState::Closed(_)), "another process");
         now.server_run_id = "old".into();
-        assert_eq!(judge_epoch(&now, Some(&known)), GateState::Open(3));
-        assert!(matches!(judge_epoch(&now, None), GateState::Closed(_)));
+        assert_eq!(judge_epoch(&now, Some(&known), 70), GateState::Open(3));
+        assert!(matches!(judge_epoch(&now, None, 70), GateState::Closed(_)));
+        assert!(matches!(judge_epoch(&now, Some(&known), 71), GateState::Closed(_)), "a replica that was behind");
         now.fenced = "rebuild".into();
-        assert!(matches!(judge_epoch(&now, Some(&known)), GateState::Closed(_)));
+        assert!(matches!(judge_epoch(&now, Some(&known), 70), GateState::Closed(_)));
     }
 }

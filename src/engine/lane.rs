@@ -240,6 +240,7 @@ impl LaneTask {
         }
         let header = batch::Header {
             epoch,
+            acknowledged: self.shared.acknowledged(),
             nonce: &format!("{:016x}", rand::random::<u64>()),
             rules: self.config.rules,
             first_idem_day: self.keys.first_idem_day,

@@ -285,6 +285,15 @@ impl Model {
             Some(id) => Some(self.catalog.get(&id).ok_or_else(|| not_found(id))?),
             None => None,
         };
+        let limit = match put.limit {
+            Some(Change::Set(limit)) => Some(limit),
+            _ => None,
+        };
+        for (member, number, least) in [("price", put.price, 0), ("stock", put.stock, 0), ("limit", limit, 1)] {
+            if number.is_some_and(|number| !(least..=NUMBER_MAX).contains(&number)) {
+                return Err(invalid(&format!("{member} is out of range")));
+            }
+        }
         let name = put.name.clone().or_else(|| old.map(|old| old.name.clone()));
         let product = Product {
             name: name.expect("whoever creates a product names it"),

@@ -36,7 +36,7 @@ pub struct PlaceOrder {
 }
 
 /// One line of an order as asked for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct OrderItem {
     /// Which product.
     pub product: ProductId,

@@ -69,7 +69,7 @@ async fn read<T>(
         GateState::Open(epoch) => epoch,
         GateState::Closed(why) => return Err(ReadError(why)),
     };
-    args.insert(0, epoch.to_string().into());
+    args.splice(0..0, [epoch.to_string().into(), cell.acknowledged().to_string().into()]);
     let reply = cell.redis.read(function, keys, args).await.map_err(|e| ReadError(e.to_string()))?;
     match split_reply(&reply).map_err(|e| ReadError(e.to_string()))? {
         Ok((now_ms, _, value)) => decode(now_ms, value).map_err(ReadError),

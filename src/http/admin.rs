@@ -43,11 +43,11 @@ struct ChangeBody {
     name: Option<String>,
     #[serde(default)]
     price: Option<u64>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     limit_per_user: Option<Option<u64>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     sale_starts_at: Option<Option<Timestamp>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     sale_ends_at: Option<Option<Timestamp>>,
     #[serde(default)]
     status: Option<ProductStatus>,

@@ -8,8 +8,8 @@ use deadpool_postgres::Pool;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::auth::Verifier;
 use super::problem::{Code, Problem};
+use super::token_cache::TokenCache;
 use crate::catalog::popular::PopularCache;
 use crate::catalog::products::ProductCache;
 use crate::config::Config;
@@ -31,7 +31,7 @@ pub struct App {
     /// Rankings.
     pub popular: Arc<PopularCache>,
     /// Tokens.
-    pub verifier: Verifier,
+    pub tokens: TokenCache,
     /// Metrics, to be rendered.
     pub prometheus: PrometheusHandle,
     limiter: Option<DefaultKeyedRateLimiter<UserId>>,
@@ -45,24 +45,14 @@ impl App {
         engine: Engine,
         pool: Pool,
         caches: (Arc<ProductCache>, Arc<PopularCache>),
-        verifier: Verifier,
+        tokens: TokenCache,
         prometheus: PrometheusHandle,
     ) -> Self {
         let limiter = NonZeroU32::new(config.http_user_requests_per_s_max).map(|per_second| {
             RateLimiter::keyed(Quota::per_second(per_second).allow_burst(per_second.saturating_mul(BURST_FACTOR)))
         });
         let (products, popular) = caches;
-        Self {
-            config,
-            engine,
-            pool,
-            products,
-            popular,
-            verifier,
-            prometheus,
-            limiter,
-            stopping: AtomicBool::new(false),
-        }
+        Self { config, engine, pool, products, popular, tokens, prometheus, limiter, stopping: AtomicBool::new(false) }
     }
 
     /// Refuses a user who asks too often.

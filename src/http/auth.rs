@@ -67,6 +67,8 @@ pub struct Verifier {
 #[derive(Deserialize)]
 struct Claims {
     sub: UserId,
+    /// Seconds since 1970, possibly with a fraction.
+    exp: f64,
     /// Any JSON: a role that is not ours makes nobody an admin, but is no reason to refuse the user.
     #[serde(default)]
     role: Value,
@@ -93,8 +95,8 @@ impl Verifier {
         Ok(Self { key, validation })
     }
 
-    /// The identity behind an `Authorization` field.
-    pub fn verify(&self, authorization: Option<&HeaderValue>) -> Result<Identity, AuthError> {
+    /// The identity behind an `Authorization` field, and the last second (since 1970) at which the token counts.
+    pub fn verify(&self, authorization: Option<&HeaderValue>) -> Result<(Identity, f64), AuthError> {
         let token = bearer_token(authorization.ok_or(AuthError::Missing)?)?;
         let TokenData { header, claims } =
             decode::<Claims>(token, &self.key, &self.validation).map_err(|error| refused(error.kind()))?;
@@ -103,7 +105,8 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(refused(&"crit"));
         }
-        Ok(Identity { user: claims.sub, admin: claims.role == ADMIN_ROLE })
+        let identity = Identity { user: claims.sub, admin: claims.role == ADMIN_ROLE };
+        Ok((identity, claims.exp + self.validation.leeway as f64))
     }
 }
 
@@ -263,7 +266,8 @@ mod tests {
     }
 
     fn verify_field(verifier: &Verifier, field: &str) -> Result<Identity, AuthError> {
-        verifier.verify(Some(&HeaderValue::from_str(field).expect("a field value")))
+        let field = HeaderValue::from_str(field).expect("a field value");
+        verifier.verify(Some(&field)).map(|(identity, _)| identity)
     }
 
     fn verify(verifier: &Verifier, token: &str) -> Result<Identity, AuthError> {

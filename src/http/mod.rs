@@ -13,3 +13,4 @@ pub mod reply;
 pub mod request;
 pub mod routes;
 pub mod server;
+pub mod token_cache;

@@ -214,6 +214,7 @@ impl OrderView {
         let line = |line: &crate::engine::event::OrderLine| {
             LineView::new(line.product, line.name.clone(), line.price, u64::from(line.quantity), line.discount)
         };
+        let at = reply::time(order.at);
         Self {
             order_id: id,
             status: "CONFIRMED".to_owned(),
@@ -224,8 +225,8 @@ impl OrderView {
             final_amount: order.final_amount,
             payment_method: order.method.clone(),
             shipping_address: order.address.clone(),
-            created_at: reply::time(order.at),
-            paid_at: Some(reply::time(order.at)),
+            created_at: at.clone(),
+            paid_at: Some(at),
             remaining_balance: None,
             sync: None,
         }

@@ -204,7 +204,7 @@ impl Router {
         if route.access == Access::Open {
             return Ok(None);
         }
-        let identity = self.app.verifier.verify(authorization)?;
+        let identity = self.app.tokens.verify(authorization)?;
         if route.access == Access::Admin && !identity.admin {
             return Err(Problem::new(Code::Forbidden));
         }

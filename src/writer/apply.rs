@@ -188,9 +188,8 @@ async fn move_cursor(
     let last: Vec<i64> = batch.entries.iter().map(|e| seq(e.last_seq)).collect();
     let nonces: Vec<&str> = batch.entries.iter().map(|e| e.nonce.as_str()).collect();
     let events: Vec<&[u8]> = batch.entries.iter().map(|e| e.events.as_ref()).collect();
-    let records: Vec<&[u8]> = batch.entries.iter().map(|e| e.records.as_ref()).collect();
     let cursor: [Parameter<'_>; 5] = [&cell, &from, &position.nonce, &to, &batch.end.nonce];
-    let log: [Parameter<'_>; 6] = [&cell, &first, &last, &nonces, &events, &records];
+    let log: [Parameter<'_>; 5] = [&cell, &first, &last, &nonces, &events];
     let moved = transaction.execute(&statements.cursor, &cursor);
     let kept = transaction.execute(&statements.event_log, &log);
     // Polled together they are pipelined: one round trip.

@@ -26,8 +26,6 @@ pub(super) struct Entry {
     pub nonce: String,
     /// Packed events, one after the other.
     pub events: Bytes,
-    /// Packed list of idempotency records and fingerprints.
-    pub records: Bytes,
 }
 
 /// One event with its place.
@@ -131,7 +129,7 @@ fn check(
             batch.events.push(LoggedEvent { seq: i, raw: raw.to_vec(), event });
         }
         let last_seq = batch.events.last().map_or(seq, |event| event.seq);
-        batch.entries.push(Entry { seq, last_seq, nonce: nonce.clone(), events, records: field("records")? });
+        batch.entries.push(Entry { seq, last_seq, nonce: nonce.clone(), events });
         batch.end = Position { seq: last_seq, nonce };
         if batch.events.len() >= events_max {
             break;
@@ -151,11 +149,11 @@ mod tests {
     fn event(seq: u64) -> Vec<u8> {
         let fields =
             serde_json::json!({"seq": seq, "at": 0, "user": "u", "amount": 1, "previous": 0, "balance": 1, "used": 0});
-        rmp_serde::to_vec_named(&("balance_charged", 1, fields)).expect("plain data")
+        rmp_serde::to_vec_named(&("fingerprint", "key", "balance_charged", 1, fields)).expect("plain data")
     }
 
     fn entry(seq: u64, prev: &str, nonce: &str, events: &[Vec<u8>]) -> (String, HashMap<String, Bytes>) {
-        let texts = [("prev", prev), ("nonce", nonce), ("records", "x")].map(|(k, v)| (k, v.as_bytes().to_vec()));
+        let texts = [("prev", prev), ("nonce", nonce)].map(|(k, v)| (k, v.as_bytes().to_vec()));
         let fields = texts.into_iter().chain([("events", events.concat())]);
         (format!("{seq}-0"), fields.map(|(k, v)| (k.to_owned(), Bytes::from(v))).collect())
     }
@@ -182,7 +180,7 @@ mod tests {
         let start = Position { seq: 4, nonce: "a".into() };
         stops(&start, vec![entry(6, "a", "b", &[event(6)])], "gap");
         stops(&start, vec![entry(5, "z", "b", &[event(5)])], "fork");
-        let newer = rmp_serde::to_vec_named(&("balance_charged", 2, ())).expect("plain data");
+        let newer = rmp_serde::to_vec_named(&("fingerprint", "key", "balance_charged", 2, ())).expect("plain data");
         stops(&start, vec![entry(5, "a", "b", &[newer])], "newer");
         stops(&start, vec![entry(5, "a", "b", &[vec![0xc1]])], "not an event");
     }
@@ -190,7 +188,8 @@ mod tests {
     #[test]
     fn a_malformed_event_keeps_its_place_among_the_others() {
         let start = Position { seq: 4, nonce: "a".into() };
-        let bad = rmp_serde::to_vec_named(&("balance_charged", 1, serde_json::json!({"seq": 6}))).expect("plain data");
+        let bad = rmp_serde::to_vec_named(&("fingerprint", "key", "balance_charged", 1, serde_json::json!({"seq": 6})))
+            .expect("plain data");
         let batch = check(&start, vec![entry(5, "a", "b", &[event(5), bad, event(7)])], 100).expect("a continuation");
         let readable: Vec<_> = batch.events.iter().map(|e| (e.seq, e.event.is_ok())).collect();
         assert_eq!(readable, [(5, true), (6, false), (7, true)]);

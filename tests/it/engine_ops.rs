@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flashsale::engine::batch::{BatchReply, ClosedReason, Rules};
+use flashsale::engine::batch::{BatchReply, ClosedReason, OpResult, Rules};
 use flashsale::engine::call::{Call, Fingerprint};
 use flashsale::engine::cell::{CellShared, GateState};
 use flashsale::engine::event::{BalanceCharged, Event, OrderConfirmed, OrderLine, ProductPut, StockAdjusted};
@@ -37,16 +37,22 @@ async fn shop() -> TestCell {
 
 /// Asserts a refusal, and that it wrote nothing.
 async fn refuses(cell: &mut TestCell, user: &str, op: Op, code: Refused, details: Value) {
-    let before = cell.dump().await;
-    let answer = cell.one(user, op.clone()).await;
-    assert_eq!(answer, refused(code, details), "{op:?}");
-    assert_eq!(cell.dump().await, before, "{op:?} was refused and wrote something");
+    let (before, asked) = (cell.dump().await, format!("{op:?}"));
+    assert_eq!(cell.one(user, op).await, refused(code, details), "{asked}");
+    assert_eq!(cell.dump().await, before, "{asked} was refused and wrote something");
 }
 
 async fn put(cell: &mut TestCell, put: PutProduct) -> ProductPut {
     match cell.decided("admin", Op::PutProduct(put)).await {
         Event::ProductPut(event) => event,
         other => panic!("put_product emitted {other:?}"),
+    }
+}
+
+fn event_of(answer: Answer) -> Event {
+    match answer {
+        Answer::Decided(event) => event,
+        other => panic!("not decided: {other:?}"),
     }
 }
 
@@ -113,8 +119,9 @@ async fn an_order_takes_stock_and_money_and_moves_the_ranking() {
     assert_eq!(shop.text_hash(&shop.keys.bought()).await, texts(&[]), "only limits are counted");
     let log = shop.log_from(4).await;
     assert_eq!(log.len(), 1);
-    assert_eq!((log[0].id.as_str(), log[0].events.as_slice()), ("4-0", &[expected][..]));
-    assert_eq!((log[0].prev.as_str(), log[0].nonce.as_str()), ("batch-3", "batch-4"));
+    assert_eq!((log[0].id.as_str(), log[0].prev.as_str(), log[0].nonce.as_str()), ("4-0", "batch-3", "batch-4"));
+    let events: Vec<&Event> = log[0].events.iter().map(|(_, event)| event).collect();
+    assert_eq!(events, [&expected]);
 }
 
 #[tokio::test]
@@ -266,7 +273,7 @@ async fn a_sale_counts_on_the_business_day_of_its_moment() {
 #[tokio::test]
 async fn a_charge_credits_the_balance() {
     let mut cell = TestCell::open("ops").await;
-    let charged = |seq, amount, previous| {
+    let charged = |seq: u64, amount: u64, previous: u64| {
         let (user, balance) = (user("alice"), previous + amount);
         Event::BalanceCharged(BalanceCharged { seq, at: START_MS, user, amount, previous, balance, used: 0 })
     };
@@ -424,8 +431,7 @@ async fn a_product_that_cannot_be_is_refused() {
 #[tokio::test]
 async fn a_repeat_is_answered_from_the_record() {
     let mut shop = shop().await;
-    let first = shop.send(&[call("alice", "k", buy(PENCIL, 1))]).await.remove(0);
-    let Answer::Decided(event) = first else { panic!("not decided: {first:?}") };
+    let event = event_of(shop.send(&[call("alice", "k", buy(PENCIL, 1))]).await.remove(0));
     let before = shop.dump().await;
     let repeat = shop.send(&[call("alice", "k", buy(PENCIL, 1))]).await;
     assert_eq!(repeat, [Answer::Replayed(event)]);
@@ -444,12 +450,11 @@ async fn one_key_twice_in_one_batch_counts_once() {
     let mut calls: Vec<Call> = (0..64).map(|_| call("alice", "k", buy(PENCIL, 1))).collect();
     calls[40].fingerprint = Fingerprint::new("another", "/", &());
     let answers = shop.send(&calls).await;
-    let Answer::Decided(event) = &answers[0] else { panic!("not decided: {:?}", answers[0]) };
+    let event = event_of(answers[0].clone());
     for (i, answer) in answers.iter().enumerate().skip(1) {
-        match i {
-            40 => assert_eq!(*answer, refused(Refused::IdempotencyKeyReused, json!({}))),
-            _ => assert_eq!(*answer, Answer::Replayed(event.clone())),
-        }
+        let replayed = Answer::Replayed(event.clone());
+        let expected = if i == 40 { refused(Refused::IdempotencyKeyReused, json!({})) } else { replayed };
+        assert_eq!(*answer, expected, "op {i}");
     }
     assert_eq!(stock_of(&shop, PENCIL).await, "9");
     assert_eq!(shop.status().await.seq, 4);
@@ -473,8 +478,7 @@ async fn a_key_is_kept_over_midnight_and_its_day_has_a_deadline() {
     let mut cell = TestCell::open("ops").await;
     let day = START_MS / DAY_MS;
     cell.set_now(START_MS + DAY_MS - 1).await;
-    let first = cell.send(&[call("alice", "k", charge(100))]).await.remove(0);
-    let Answer::Decided(event) = first else { panic!("not decided: {first:?}") };
+    let event = event_of(cell.send(&[call("alice", "k", charge(100))]).await.remove(0));
     let keys = (cell.keys.idem(day), cell.keys.idem(day + 1), cell.keys.idem(day + 2));
     assert_eq!(cell.dump().await[&keys.0].1, START_MS + 2 * DAY_MS + HOUR_MS);
     for now_ms in [START_MS + DAY_MS, START_MS + 2 * DAY_MS - 1] {
@@ -503,7 +507,7 @@ async fn a_key_is_kept_over_midnight_and_its_day_has_a_deadline() {
 #[tokio::test]
 async fn ops_of_a_batch_see_the_ones_before_them() {
     let mut cell = TestCell::open("ops").await;
-    let put = |put| Op::PutProduct(put);
+    let put = Op::PutProduct;
     let calls = [
         call("admin", "1", put(new_product("컵", 1_000, 2))),
         call("alice", "2", buy(1, 1)),
@@ -542,8 +546,8 @@ async fn ops_of_a_batch_see_the_ones_before_them() {
     assert_eq!(account_of(&cell, "bob").await, Some(json!({ "balance": 9_000, "used": 1_000 })));
     assert_eq!(cell.sorted_set(&cell.keys.sales(TODAY)).await, texts(&[("1", "3")]));
     let log = cell.log_from(1).await;
-    let seqs: Vec<u64> = log.iter().flat_map(|entry| &entry.events).map(Event::seq).collect();
-    assert_eq!((log.len(), seqs), (1, (1..=7).collect()), "one entry, and refusals have no number");
+    let seqs: Vec<u64> = log.iter().flat_map(|entry| &entry.events).map(|(_, event)| event.seq()).collect();
+    assert_eq!((log.len(), seqs), (1, (1..=7).collect::<Vec<u64>>()), "one entry, and refusals have no number");
 }
 
 #[tokio::test]
@@ -566,7 +570,7 @@ async fn a_batch_may_touch_thousands_of_fields_of_one_column() {
 async fn an_empty_batch_is_answered_and_writes_nothing() {
     let mut shop = shop().await;
     let before = shop.dump().await;
-    assert_eq!(shop.send(&[]).await, []);
+    assert!(shop.send(&[]).await.is_empty());
     assert_eq!(shop.dump().await, before);
 }
 
@@ -659,7 +663,7 @@ async fn a_cell_whose_columns_could_not_follow_the_log_is_fenced() {
 /// Asserts that the gate is closed, and that a call at a closed gate writes nothing.
 async fn closed_because(cell: &mut TestCell, reason: ClosedReason) {
     let before = cell.dump().await;
-    let reply = cell.try_send(&[call("alice", "at the gate", charge(100))]).await.expect("an answer");
+    let reply = cell.try_send(&[call("alice", "gate", charge(100))]).await.expect("an answer");
     assert!(matches!(reply, BatchReply::Closed(why) if why == reason), "{reason:?}: {reply:?}");
     assert_eq!(cell.dump().await, before, "{reason:?}");
 }
@@ -668,7 +672,7 @@ async fn closed_because(cell: &mut TestCell, reason: ClosedReason) {
 async fn an_unknown_cell_is_closed() {
     let mut cell = TestCell::closed("ops").await;
     closed_because(&mut cell, ClosedReason::Empty).await;
-    assert_eq!(cell.key_names().await, [""; 0]);
+    assert!(cell.key_names().await.is_empty());
 }
 
 #[tokio::test]
@@ -744,7 +748,7 @@ async fn reads_say_what_the_ops_did_and_close_with_the_gate() {
     products.stock.sort_unstable();
     assert_eq!((products.now_ms, products.version), (START_MS, 2));
     assert_eq!(products.stock, [(PENCIL, 6), (NOTE, 3)]);
-    assert_eq!(products.catalog.map(|catalog| catalog.len()), Some(2));
+    assert_eq!(products.catalog.as_ref().map(Vec::len), Some(2));
     let unchanged = reads::products(&shared, Some(2)).await.expect("products");
     assert_eq!((unchanged.catalog, unchanged.stock.len()), (None, 2));
     let days = [TODAY.to_owned(), "2100-01-02".to_owned()];
@@ -755,4 +759,57 @@ async fn reads_say_what_the_ops_did_and_close_with_the_gate() {
     shop.set_meta("run_id", "0123456789abcdef").await;
     assert!(reads::account(&shared, &user("alice")).await.is_err());
     assert!(matches!(shared.gate(), GateState::Closed(_)));
+}
+
+#[tokio::test]
+async fn numbers_that_lua_cannot_hold_are_refused_by_the_engine_itself() {
+    let mut cell = TestCell::open("ops").await;
+    for number in [1_u64 << 53, 1 << 63, u64::MAX] {
+        for (member, put) in [
+            ("price", PutProduct { price: Some(number), ..new_product("a", 1, 1) }),
+            ("stock", PutProduct { stock: Some(number), ..new_product("a", 1, 1) }),
+            ("limit", PutProduct { limit: Some(Change::Set(number)), ..new_product("a", 1, 1) }),
+        ] {
+            let reason = json!({"reason": format!("{member} is out of range")});
+            assert_eq!(
+                cell.one("admin", Op::PutProduct(put)).await,
+                refused(Refused::InvalidInput, reason),
+                "{number}"
+            );
+        }
+    }
+    let nameless = PutProduct { name: None, ..new_product("a", 1, 1) };
+    let reason = json!({"reason": "a new product needs name, price and stock"});
+    assert_eq!(cell.one("admin", Op::PutProduct(nameless)).await, refused(Refused::InvalidInput, reason));
+    let reason = json!({"reason": "a quantity is below 1"});
+    assert_eq!(cell.one("ann", buy(1, 0)).await, refused(Refused::InvalidInput, reason));
+    let reason = json!({"reason": "an order needs items"});
+    assert_eq!(cell.one("ann", Op::PlaceOrder(order(&[]))).await, refused(Refused::InvalidInput, reason));
+}
+
+#[tokio::test]
+async fn a_redis_that_has_less_than_was_answered_is_closed() {
+    let mut cell = TestCell::open("ops").await;
+    cell.one("ann", charge(100)).await;
+    cell.acknowledged = 1;
+    cell.one("ann", charge(100)).await;
+    cell.acknowledged = 3;
+    let before = cell.dump().await;
+    let reply = cell.try_send(&[call("ann", "next", charge(100))]).await.expect("an answer");
+    assert!(matches!(reply, BatchReply::Closed(ClosedReason::Behind)), "{reply:?}");
+    assert_eq!(cell.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_clock_set_back_over_midnight_still_finds_the_record() {
+    let mut cell = TestCell::open("ops").await;
+    let midnight = START_MS + DAY_MS;
+    cell.set_now(midnight + 1).await;
+    let first = cell.send(&[call("ann", "late", charge(100))]).await;
+    cell.set_now(midnight - 1).await;
+    // The cell's time does not go back: it stays where it was.
+    let reply = cell.try_send(&[call("ann", "late", charge(100))]).await.expect("an answer");
+    let BatchReply::Open { now_ms, results, .. } = reply else { panic!("{reply:?}") };
+    assert_eq!(now_ms, midnight + 1);
+    assert!(matches!(&results[0], OpResult::Done { replayed: true, .. }), "{first:?} {results:?}");
 }

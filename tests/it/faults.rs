@@ -330,7 +330,7 @@ async fn a_forked_log_stops_the_writer_loudly() {
     shop.wait_written().await;
     let plain = redis::connect(&shop.backends.redis_url).await;
     let log = format!("{}:{{c0}}:log", shop.backends.namespace);
-    let foreign = vec![("prev", "somebody else"), ("nonce", "x"), ("records", ""), ("events", "")];
+    let foreign = vec![("prev", "somebody else"), ("nonce", "x"), ("events", "")];
     let _: String = plain.xadd(log, false, None, "2-0", foreign).await.expect("XADD");
     for _ in 0..100 {
         if shop.metric("flashsale_writer_stopped", "").await >= 1.0 {

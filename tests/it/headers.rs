@@ -1,7 +1,8 @@
 //! Header, body and Rust of every op say the same. An op's header is what people read and what the model was written
-//! from, so it must not drift.
+//! from, so it must not drift; and since events are packed by position, so must not the order of their fields.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use flashsale::engine::event::{BalanceCharged, Event, OrderConfirmed, OrderLine, ProductPut, StockAdjusted};
 use flashsale::engine::op::{
@@ -22,6 +23,9 @@ const NO_COLUMNS: [&str; 5] = ["seq", "meta", "rules", "now_ms", "business_day"]
 
 /// Functions of the shared Lua files that read a column on the op's behalf.
 const COLUMN_READERS: [(&str, &str); 2] = [("account_of(", "accounts"), ("sellable(", "catalog")];
+
+/// Fields that the body spells otherwise than the header does: (last word of the Lua expression, field).
+const ALIASES: [(&str, &str); 4] = [("id", "product"), ("business_day", "day"), ("lines", "items"), ("0", "discount")];
 
 type Names = BTreeSet<String>;
 
@@ -56,14 +60,20 @@ fn every_kind_of_drift_is_found() {
         ("place_order", "  AMOUNT_MISMATCH {", "  WRONG_AMOUNT {"),
         ("place_order", "refuse('INSUFFICIENT_BALANCE'", "refuse('INVALID_AMOUNT'"),
         ("place_order", "order_confirmed 1 {", "order_confirmed 2 {"),
-        ("place_order", "emit(ctx, 'order_confirmed', 1", "emit(ctx, 'order_placed', 1"),
-        ("place_order", "method = 'BALANCE',", ""),
-        ("place_order", "discount = 0 }", "rebate = 0 }"),
-        ("place_order", "address?, balance, used}", "address, balance, used}"),
+        ("place_order", "emit(ctx, call, 'order_confirmed', 1", "emit(ctx, call, 'order_placed', 1"),
+        ("place_order", "method, args.address,", "method,"),
+        ("place_order", "array_head(#lines) .. table.concat(lines),", "nil,"),
+        ("place_order", "discount, final, method, args", "final, discount, method, args"),
+        ("place_order", "total, discount, final, method, address", "discount, total, final, method, address"),
+        ("place_order", "quantity, 0)", "0, quantity)"),
+        ("place_order", "= array_head(5)", "= array_head(4)"),
+        ("place_order", "price, quantity, discount}", "price, discount, quantity}"),
+        ("place_order", "address?, balance, used, items", "address, balance, used, items"),
         ("charge_balance", "rules.charge_unit", "ctx.coupons"),
         ("adjust_stock", "columns: catalog, stock", "columns: catalog, stock, accounts"),
         ("put_product", "'ends', 'status' }", "'ends' }"),
         ("put_product", "limit?, starts?, ends?, status, version", "starts?, ends?, status, version"),
+        ("put_product", "product.name, product.price,", "product.price, product.name,"),
     ];
     for (op, from, to) in changes {
         let index = Op::NAMES.iter().position(|name| *name == op).expect("an op");
@@ -75,12 +85,16 @@ fn every_kind_of_drift_is_found() {
 
 #[test]
 fn emit_adds_what_every_header_promises() {
-    for added in ["fields.seq =", "fields.at ="] {
-        assert!(OUTCOME_LUA.contains(added), "lua/outcome.lua no longer says {added:?}");
+    assert!(OUTCOME_LUA.contains("pack(seq, ctx.now_ms, ...)"), "lua/outcome.lua packs seq and at first");
+    for (file, text) in OPS {
+        let header = Header::parse(text);
+        let first: Vec<&str> = header.fields.0.iter().take(2).map(|field| field.name.as_str()).collect();
+        assert_eq!(first, ["seq", "at"], "lua/ops/{file}.lua: the first fields of the event");
     }
 }
 
-/// An op and its event with every optional member set, and with none.
+/// An op and its event with every optional member set, and with none. Fields of one type have values of their own, so
+/// that a wrong order shows.
 struct Example {
     op: Op,
     op_least: Op,
@@ -108,20 +122,20 @@ fn place_order() -> Example {
         country: text(),
     };
     let items = vec![OrderItem { product: 1, quantity: 2 }];
-    let line = OrderLine { product: 1, name: text(), price: 3, quantity: 2, discount: 0 };
+    let line = OrderLine { product: 21, name: text(), price: 22, quantity: 23, discount: 24 };
     let confirmed = OrderConfirmed {
         seq: 1,
         at: 2,
         user: somebody(),
-        day: text(),
-        items: vec![line],
-        total: 6,
-        discount: 0,
-        final_amount: 6,
-        method: text(),
+        day: "2100-01-01".to_owned(),
+        total: 11,
+        discount: 12,
+        final_amount: 13,
+        method: "BALANCE".to_owned(),
         address: Some(address.clone()),
-        balance: 4,
-        used: 6,
+        balance: 14,
+        used: 15,
+        items: vec![line],
     };
     Example {
         op: Op::PlaceOrder(PlaceOrder { items: items.clone(), final_amount: Some(6), address: Some(address) }),
@@ -137,17 +151,17 @@ fn charge_balance() -> Example {
         seq: 1,
         at: 2,
         user: somebody(),
-        amount: 100,
-        previous: 0,
-        balance: 100,
-        used: 0,
+        amount: 11,
+        previous: 12,
+        balance: 13,
+        used: 14,
     });
     Example { op_least: op.clone(), op, event_least: event.clone(), event }
 }
 
 fn adjust_stock() -> Example {
     let op = Op::AdjustStock(AdjustStock { product: 1, delta: -1 });
-    let event = Event::StockAdjusted(StockAdjusted { seq: 1, at: 2, product: 1, delta: -1, stock: 4, by: somebody() });
+    let event = Event::StockAdjusted(StockAdjusted { seq: 1, at: 2, product: 3, delta: -4, stock: 5, by: somebody() });
     Example { op_least: op.clone(), op, event_least: event.clone(), event }
 }
 
@@ -165,16 +179,16 @@ fn put_product() -> Example {
     let event = ProductPut {
         seq: 1,
         at: 2,
-        product: 1,
+        product: 11,
         name: "x".to_owned(),
-        price: 3,
-        limit: Some(5),
-        starts: Some(6),
-        ends: Some(7),
+        price: 12,
+        limit: Some(13),
+        starts: Some(14),
+        ends: Some(15),
         status: ProductStatus::Deleted,
-        version: 8,
+        version: 16,
         created: true,
-        stock: 4,
+        stock: 17,
         by: somebody(),
     };
     let least = ProductPut { limit: None, starts: None, ends: None, ..event.clone() };
@@ -206,7 +220,7 @@ fn drifts(file: &str, text: &str, example: &Example) -> Vec<String> {
 struct Drifts(Vec<String>);
 
 impl Drifts {
-    fn differ<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, left: (&str, &T), right: (&str, &T)) {
+    fn differ<T: PartialEq + fmt::Debug>(&mut self, what: &str, left: (&str, &T), right: (&str, &T)) {
         if left.1 != right.1 {
             self.0.push(format!("{what}: {} has {:?}, {} has {:?}", left.0, left.1, right.0, right.1));
         }
@@ -231,18 +245,21 @@ fn drifts_of_refusals(drifts: &mut Drifts, file: &str, header: &Header, body: &s
 }
 
 fn drifts_of_args(drifts: &mut Drifts, header: &Header, body: &str, example: &Example) {
-    let (all, least) = (shape(&packed(&example.op)), shape(&packed(&example.op_least)));
-    drifts.differ("args", ("header", &header.args.shape), ("Rust", &all));
-    drifts.differ("args that are always there", ("header", &header.args.required()), ("Rust", &names(&least)));
+    let (all, least) = (packed(&example.op), packed(&example.op_least));
+    drifts.differ("args", ("header", &header.args.shape()), ("Rust", &shape(&all)));
+    drifts.differ("args that are always there", ("header", &header.args.required()), ("Rust", &present(&least)));
 
     let mut read = members_of(body, "args.");
     if body.contains("args[") {
         // The members that a loop goes over stand in a list of strings.
-        let list = body.split_once("ipairs({").expect("a list of members").1.split_once('}').expect("its end").0;
-        read.extend(after_each(list, "'").map(word).filter(|name| !name.is_empty()));
+        for rest in body.split("ipairs({").skip(1) {
+            let list = rest.split_once('}').expect("its end").0;
+            read.extend(after_each(list, "'").map(word).filter(|name| !name.is_empty()));
+        }
     }
-    drifts.differ("args", ("header", &names(&header.args.shape)), ("body", &read));
-    let of_items: Names = header.args.shape.values().flatten().cloned().collect();
+    let names: Names = header.args.0.iter().map(|member| member.name.clone()).collect();
+    drifts.differ("args", ("header", &names), ("body", &read));
+    let of_items: Names = header.args.0.iter().flat_map(|member| member.items.clone()).collect();
     drifts.differ("args of items", ("header", &of_items), ("body", &members_of(body, "item.")));
 }
 
@@ -261,37 +278,76 @@ fn drifts_of_columns(drifts: &mut Drifts, header: &Header, body: &str) {
 }
 
 fn drifts_of_event(drifts: &mut Drifts, header: &Header, body: &str, example: &Example) {
-    let emitted: Vec<&str> = after_each(body, "emit(ctx, '").collect();
+    let emitted: Vec<&str> = after_each(body, "emit(ctx, call, '").map(until_closed).collect();
     let [emitted] = emitted[..] else {
         drifts.0.push(format!("event: the body emits {} times", emitted.len()));
         return;
     };
-    let (head, fields) = emitted.split_once('{').expect("an event has fields");
-    let (name, version) = head.split_once("',").expect("an event has a version");
-    let version = version.trim().trim_end_matches(',').to_owned();
-    drifts.differ("event", ("header", &header.event), ("body", &(name.to_owned(), version)));
+    let arguments = top_level(emitted);
+    let [name, version, tail, ref fields @ ..] = arguments[..] else {
+        drifts.0.push(format!("event: emit takes a type, a version, a tail and the fields, not {emitted:?}"));
+        return;
+    };
+    let version = version.to_owned();
+    drifts.differ("event", ("header", &header.event), ("body", &(word(name), version)));
     drifts.differ("event", ("header", &one(&header.event.0)), ("Rust", &one(example.event.name())));
-
-    let mut written = Shape::new();
-    for field in top_level(until_closed(fields)) {
-        let (field, value) = field.split_once('=').unwrap_or((field, ""));
-        written.insert(field.trim().to_owned(), items_of(body, value.trim()));
+    let behind_seq_and_at = &header.fields.0[2..];
+    let written = written_fields(drifts, body, tail, fields);
+    if !same_order(behind_seq_and_at, &written) {
+        drifts.0.push(format!("event fields: header has {behind_seq_and_at:?}, body has {written:?}"));
     }
-    for added in ["seq", "at"] {
-        written.insert(added.to_owned(), Names::new());
-    }
-    drifts.differ("event fields", ("header", &header.fields.shape), ("body", &written));
 
     let (all, least) = (event_fields(&example.event), event_fields(&example.event_least));
-    drifts.differ("event fields", ("header", &header.fields.shape), ("Rust", &shape(&all)));
+    drifts.differ("event fields", ("header", &header.fields.shape()), ("Rust", &shape(&all)));
     let required = header.fields.required();
-    drifts.differ("event fields that are always there", ("header", &required), ("Rust", &names(&shape(&least))));
+    drifts.differ("event fields that are always there", ("header", &required), ("Rust", &present(&least)));
     let version: u32 = header.event.1.parse().expect("a version is a number");
-    let bytes = rmp_serde::to_vec_named(&(&header.event.0, version, &all)).expect("plain data");
+    let in_log = ("fingerprint of 22 chars", "key", &header.event.0, version, header.fields.in_order(&all));
+    let bytes = rmp_serde::to_vec_named(&in_log).expect("plain data");
     match Event::decode(&bytes) {
         Ok(event) if event == example.event => {}
-        other => drifts.0.push(format!("event: Rust reads name, version and fields of the header as {other:?}")),
+        other => drifts.0.push(format!("event: Rust reads the fields in the order of the header as {other:?}")),
     }
+}
+
+/// The fields that the body packs, as it spells them: the arguments of `emit`, and behind them its `tail`, a list that is
+/// packed already (`array_head(#list) .. table.concat(list)`) or nil.
+fn written_fields(drifts: &mut Drifts, body: &str, tail: &str, fields: &[&str]) -> Vec<Member> {
+    let plain = |field: &&str| Member { name: last_word(field), optional: false, items: Vec::new() };
+    let mut written: Vec<Member> = fields.iter().map(plain).collect();
+    if let Some(list) = tail.strip_prefix("array_head(#").map(word) {
+        let items = items_of(drifts, body, &list);
+        written.push(Member { name: list, optional: false, items });
+    } else if tail != "nil" {
+        drifts.0.push(format!("event: this test does not understand the tail {tail:?}"));
+    }
+    written
+}
+
+/// The members of what the body puts into a list: `list[i] = array_head(2) .. cmsgpack.pack(a, b)`.
+fn items_of(drifts: &mut Drifts, body: &str, list: &str) -> Vec<String> {
+    let assigned = body.split_once(&format!("{list}[i] = array_head("));
+    let Some((count, packed)) = assigned.and_then(|(_, rest)| rest.split_once(") .. cmsgpack.pack(")) else {
+        drifts.0.push(format!("event: this test does not see what the body puts into {list}"));
+        return Vec::new();
+    };
+    let items: Vec<String> = top_level(until_closed(packed)).into_iter().map(last_word).collect();
+    drifts.differ(
+        "event: number of members of an item",
+        ("head", &count.to_owned()),
+        ("body", &items.len().to_string()),
+    );
+    items
+}
+
+fn same_order(header: &[Member], written: &[Member]) -> bool {
+    let same = |field: &str, spelled: &str| field == spelled || ALIASES.contains(&(spelled, field));
+    header.len() == written.len()
+        && header.iter().zip(written).all(|(field, member)| {
+            same(&field.name, &member.name)
+                && field.items.len() == member.items.len()
+                && field.items.iter().zip(&member.items).all(|(field, spelled)| same(field, spelled))
+        })
 }
 
 /// A header, parsed.
@@ -327,37 +383,60 @@ impl Header {
     }
 }
 
-/// A list such as `items [{product, quantity}], final?` of a header.
-struct Members {
-    shape: Shape,
-    optional: Names,
+/// A list such as `items [{product, quantity}], final?` of a header, in its order.
+struct Members(Vec<Member>);
+
+struct Member {
+    name: String,
+    optional: bool,
+    /// The members of its items, when it is a list of objects.
+    items: Vec<String>,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.items.is_empty() { Ok(()) } else { write!(f, " [{}]", self.items.join(", ")) }
+    }
 }
 
 impl Members {
     fn parse(text: &str) -> Self {
-        let (mut shape, mut optional) = (Shape::new(), Names::new());
-        for member in top_level(text) {
-            let name = word(member);
-            if member[name.len()..].starts_with('?') {
-                optional.insert(name.clone());
-            }
-            let items = member.split_once("[{").map_or("", |(_, items)| until_closed(items));
-            shape.insert(name, top_level(items).into_iter().map(word).collect());
-        }
-        Self { shape, optional }
+        let member = |text: &str| {
+            let name = word(text);
+            let optional = text[name.len()..].starts_with('?');
+            let items = text.split_once("[{").map_or("", |(_, items)| until_closed(items));
+            Member { name, optional, items: top_level(items).into_iter().map(word).collect() }
+        };
+        Self(top_level(text).into_iter().map(member).collect())
+    }
+
+    fn shape(&self) -> Shape {
+        self.0.iter().map(|member| (member.name.clone(), member.items.iter().cloned().collect())).collect()
     }
 
     fn required(&self) -> Names {
-        self.shape.keys().filter(|name| !self.optional.contains(*name)).cloned().collect()
+        self.0.iter().filter(|member| !member.optional).map(|member| member.name.clone()).collect()
+    }
+
+    /// The values of a map as the array that the log has; so are the items of a list of objects.
+    fn in_order(&self, named: &Value) -> Vec<Value> {
+        let item =
+            |member: &Member, item: &Value| -> Value { member.items.iter().map(|name| item[name].clone()).collect() };
+        let value = |member: &Member| -> Value {
+            match &named[&member.name] {
+                Value::Array(items) if !member.items.is_empty() => {
+                    items.iter().map(|named| item(member, named)).collect()
+                }
+                value => value.clone(),
+            }
+        };
+        self.0.iter().map(value).collect()
     }
 }
 
 fn one(name: &str) -> Names {
     Names::from([name.to_owned()])
-}
-
-fn names(shape: &Shape) -> Names {
-    shape.keys().cloned().collect()
 }
 
 fn packed(value: &impl Serialize) -> Value {
@@ -383,6 +462,12 @@ fn shape(value: &Value) -> Shape {
     members.iter().map(|(name, member)| (name.clone(), of_items(member))).collect()
 }
 
+/// The members that are not null.
+fn present(value: &Value) -> Names {
+    let members = value.as_object().expect("ops and events are maps");
+    members.iter().filter(|(_, member)| !member.is_null()).map(|(name, _)| name.clone()).collect()
+}
+
 fn without_comments(body: &str) -> String {
     body.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
@@ -399,6 +484,11 @@ fn is_word(c: char) -> bool {
 /// The identifier that `text` starts with.
 fn word(text: &str) -> String {
     text.chars().take_while(|c| is_word(*c)).collect()
+}
+
+/// The identifier or number that `text` ends with.
+fn last_word(text: &str) -> String {
+    text.rsplit(|c: char| !is_word(c)).next().unwrap_or_default().to_owned()
 }
 
 /// Every X of `object.X`, for `mark` = `object.`.
@@ -438,15 +528,4 @@ fn top_level(text: &str) -> Vec<&str> {
     }
     parts.push(&text[start..]);
     parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
-}
-
-/// The members of the tables that the body puts into the list `variable`, as in `variable[i] = { member = …`.
-fn items_of(body: &str, variable: &str) -> Names {
-    if variable.is_empty() || !variable.chars().all(is_word) {
-        return Names::new();
-    }
-    let assigned = after_each(body, variable).filter(|rest| rest.starts_with('['));
-    let tables = assigned.filter_map(|rest| rest.split_once(']')?.1.trim_start().strip_prefix("= {"));
-    let members = tables.flat_map(|table| top_level(until_closed(table)));
-    members.map(word).collect()
 }

@@ -2,8 +2,10 @@
 //! pair of servers shared by all tests that do not break them.
 
 mod contract;
+mod engine_ops;
 mod faults;
 mod headers;
 mod journey;
+mod model;
 mod support;
 mod tidy;

@@ -19,8 +19,8 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::support::engine::{
-    DAY_MS, HOUR_MS, LogEntry, RULES, START_MS, TestCell, adjust, business_day, call, charge, fingerprint_text,
-    new_product, order, patch, user,
+    DAY_MS, HOUR_MS, LogEntry, RULES, Request, START_MS, TestCell, adjust, business_day, call, charge, new_product,
+    order, patch, request_of, user,
 };
 
 /// Every run sends one batch of each size up to this, in random order: 20,100 ops.
@@ -85,8 +85,8 @@ struct Run {
     checked_seq: u64,
     last_nonce: String,
     ledger: Ledger,
-    /// UTC day and idempotency record → fingerprint, as the call spelled it.
-    fingerprints: BTreeMap<(i64, String), String>,
+    /// UTC day and idempotency record → the request that made it, as Redis spells it.
+    requests: BTreeMap<(i64, String), Request>,
 }
 
 impl Run {
@@ -103,7 +103,7 @@ impl Run {
             checked_seq: 0,
             last_nonce: String::new(),
             ledger: Ledger::default(),
-            fingerprints: BTreeMap::new(),
+            requests: BTreeMap::new(),
         }
     }
 
@@ -141,7 +141,7 @@ impl Run {
         self.batches += 1;
         let (place, now_ms) = (self.place(), self.cell.now_ms());
         let day = business_day(now_ms);
-        let (mut records, mut events) = (Vec::new(), Vec::new());
+        let mut events = Vec::new();
         for (i, (call, answer)) in calls.iter().zip(answers).enumerate() {
             let expected = self.model.apply(now_ms, &day, &self.cell.rules, call);
             assert_eq!(answer, expected, "{place}, op {i} at {now_ms}: Redis against model\n{call:?}");
@@ -152,16 +152,15 @@ impl Run {
             };
             *tally.entry(outcome).or_default() += 1;
             if let Answer::Decided(event) = expected {
-                let record = (format!("{} {}", call.user, call.key), fingerprint_text(call));
-                self.fingerprints.insert((now_ms.div_euclid(DAY_MS), record.0.clone()), record.1.clone());
-                records.push(record);
-                events.push(event);
+                let (record, request) = (format!("{} {}", call.user, call.key), request_of(call));
+                self.requests.insert((now_ms.div_euclid(DAY_MS), record), request.clone());
+                events.push((request, event));
             }
         }
-        if let Some(first) = events.first() {
+        if let Some((_, first)) = events.first() {
             let (id, nonce) = (format!("{}-0", first.seq()), self.cell.nonce.clone());
             let prev = std::mem::replace(&mut self.last_nonce, nonce.clone());
-            self.logged.push(LogEntry { id, prev, nonce, records, events });
+            self.logged.push(LogEntry { id, prev, nonce, events });
         }
     }
 
@@ -200,8 +199,8 @@ impl Run {
         for (day, records) in &model.records {
             let records = records.iter().map(|((user, key), record)| {
                 let name = format!("{user} {key}");
-                let fingerprint = self.fingerprints[&(*day, name.clone())].clone();
-                (name, (fingerprint, record.event.clone()))
+                let request = self.requests[&(*day, name.clone())].clone();
+                (name, (request, record.event.clone()))
             });
             same(&place, "idem", &self.cell.idem(*day).await, &records.collect());
         }
@@ -214,7 +213,7 @@ impl Run {
         for (entry, expected) in log.iter().zip(&self.logged) {
             assert_eq!(entry, expected, "{place}: an entry of the log");
         }
-        for event in log.iter().flat_map(|entry| &entry.events) {
+        for (_, event) in log.iter().flat_map(|entry| &entry.events) {
             self.checked_seq += 1;
             assert_eq!(event.seq(), self.checked_seq, "{place}: sequence numbers have no gap");
             self.ledger.add(event);
@@ -513,26 +512,27 @@ impl Generator {
             put.price = self.chance(40).then_some(price);
             // Only a new product takes it.
             put.stock = self.chance(5).then_some(stock);
-            put.status = self
-                .chance(50)
-                .then(|| if self.rng.random_range(0..5) == 0 { ProductStatus::Deleted } else { ProductStatus::Normal });
+            put.status = self.chance(50).then(|| {
+                if self.rng.random_range(0..12) == 0 { ProductStatus::Deleted } else { ProductStatus::Normal }
+            });
             put
         };
         if self.chance(30) {
             put.limit =
-                Some(if self.chance(40) { Change::Clear } else { Change::Set(self.rng.random_range(0..=20_u64)) });
+                Some(if self.chance(60) { Change::Clear } else { Change::Set(self.rng.random_range(0..=100_u64)) });
         }
         if self.chance(30) {
-            put.starts = Some(self.edge(at.now_ms, &STARTS_FROM_NOW_MS));
+            put.starts = Some(self.edge(70, at.now_ms, &STARTS_FROM_NOW_MS));
         }
         if self.chance(30) {
-            put.ends = Some(self.edge(at.now_ms, &ENDS_FROM_NOW_MS));
+            put.ends = Some(self.edge(80, at.now_ms, &ENDS_FROM_NOW_MS));
         }
         put
     }
 
-    fn edge(&mut self, now_ms: i64, from_now_ms: &[i64]) -> Change<i64> {
-        if self.chance(50) { Change::Clear } else { Change::Set(now_ms + self.pick(from_now_ms)) }
+    /// An edge of a sale window near now, or none: mostly none, so that something is for sale.
+    fn edge(&mut self, none_percent: u32, now_ms: i64, from_now_ms: &[i64]) -> Change<i64> {
+        if self.chance(none_percent) { Change::Clear } else { Change::Set(now_ms + self.pick(from_now_ms)) }
     }
 }
 

@@ -37,9 +37,6 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 pub const RULES: Rules =
     Rules { charge_unit: 100, charge_max: 1_000_000, balance_max: 1_000_000_000_000, backlog_max: 1_000_000 };
 
-/// Characters of a fingerprint at the head of an idempotency record.
-const FINGERPRINT_CHARS: usize = 22;
-
 /// Longest wait for one answer of Redis; generous, because the machine may be busy with other tests.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -77,10 +74,17 @@ pub struct LogEntry {
     pub prev: String,
     /// Nonce of this batch.
     pub nonce: String,
-    /// Idempotency record and fingerprint of each event.
-    pub records: Vec<(String, String)>,
-    /// The events.
-    pub events: Vec<Event>,
+    /// What happened, and under which request.
+    pub events: Vec<(Request, Event)>,
+}
+
+/// The request that an event came from, as the event names it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Request {
+    /// Route, path and body.
+    pub fingerprint: String,
+    /// Idempotency key.
+    pub key: String,
 }
 
 /// A cell of a test.
@@ -91,6 +95,8 @@ pub struct TestCell {
     pub keys: CellKeys,
     /// Sent with every batch.
     pub epoch: u64,
+    /// Sent with every batch: what the sender was told; 0 is not checked.
+    pub acknowledged: u64,
     /// Sent with every batch.
     pub rules: Rules,
     /// How far the sender's clock is from that of Redis.
@@ -116,8 +122,19 @@ impl TestCell {
         let keys = CellKeys::new(&namespace, CellId::new(0).expect("a cell"));
         let zone = TimeZone::get("Asia/Seoul").expect("a zone");
         let (nonce, epoch) = (String::new(), 1);
-        let mut cell =
-            Self { redis, keys, epoch, rules: RULES, skew_ms: 0, nonce, namespace, zone, now_ms: START_MS, batches: 0 };
+        let mut cell = Self {
+            redis,
+            keys,
+            epoch,
+            acknowledged: 0,
+            rules: RULES,
+            skew_ms: 0,
+            nonce,
+            namespace,
+            zone,
+            now_ms: START_MS,
+            batches: 0,
+        };
         cell.set_now(START_MS).await;
         cell
     }
@@ -178,6 +195,7 @@ impl TestCell {
         self.batches += 1;
         self.nonce = format!("batch-{}", self.batches);
         let header = Header {
+            acknowledged: self.acknowledged,
             epoch: self.epoch,
             nonce: &self.nonce,
             rules: self.rules,
@@ -225,7 +243,7 @@ impl TestCell {
         self.redis.plain().hgetall(key).await.expect("HGETALL")
     }
 
-    /// A hash whose values are MessagePack, each as JSON.
+    /// A hash whose values are packed, each as JSON.
     pub async fn packed_hash(&self, key: &str) -> BTreeMap<String, serde_json::Value> {
         let unpack = |(field, packed): (String, Bytes)| {
             (field, rmp_serde::from_slice::<serde_json::Value>(&packed).expect("MessagePack"))
@@ -239,14 +257,10 @@ impl TestCell {
         self.hash(key).await.into_iter().map(text).collect()
     }
 
-    /// The idempotency records of a UTC day: user and key → fingerprint and event.
-    pub async fn idem(&self, day: i64) -> BTreeMap<String, (String, Event)> {
-        let record = |(field, value): (String, Bytes)| {
-            let (fingerprint, event) = value.split_at(FINGERPRINT_CHARS);
-            let fingerprint = String::from_utf8(fingerprint.to_vec()).expect("text");
-            (field, (fingerprint, Event::decode(event).expect("an event")))
-        };
-        self.hash(&self.keys.idem(day)).await.into_iter().map(record).collect()
+    /// The idempotency records of a UTC day, by user and key.
+    pub async fn idem(&self, day: i64) -> BTreeMap<String, (Request, Event)> {
+        let records = self.hash(&self.keys.idem(day)).await;
+        records.into_iter().map(|(record, event)| (record, request_and_event(&event))).collect()
     }
 
     /// A sorted set, its scores as Redis spells them.
@@ -271,11 +285,22 @@ impl TestCell {
         names
     }
 
+    /// What a key holds. A hash is read member by member: DUMP would tell of its order too, which changes while it grows.
+    async fn content(&self, name: &str) -> Bytes {
+        let plain = self.redis.plain();
+        let kind: String = plain.r#type(name).await.expect("TYPE");
+        if kind == "hash" {
+            let members: BTreeMap<String, Bytes> = plain.hgetall(name).await.expect("HGETALL");
+            return format!("{members:?}").into();
+        }
+        plain.dump(name).await.expect("DUMP")
+    }
+
     /// Everything the cell has in Redis, byte for byte, with the deadline of each key (ms; -1: none).
     pub async fn dump(&self) -> BTreeMap<String, (Bytes, i64)> {
         let mut dump = BTreeMap::new();
         for name in self.key_names().await {
-            let bytes: Bytes = self.redis.plain().dump(name.as_str()).await.expect("DUMP");
+            let bytes = self.content(&name).await;
             let deadline: i64 = self.redis.plain().pexpire_time(name.as_str()).await.expect("PEXPIRETIME");
             dump.insert(name, (bytes, deadline));
         }
@@ -286,19 +311,27 @@ impl TestCell {
 fn log_entry(id: String, fields: &[Bytes]) -> LogEntry {
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("text");
     // The order counts too: `read_log` takes the events by their position.
-    assert_eq!(fields.len(), 8, "entry {id}");
+    assert_eq!(fields.len(), 6, "entry {id}");
     let names: Vec<String> = fields.iter().step_by(2).map(text).collect();
-    assert_eq!(names, ["prev", "nonce", "records", "events"], "entry {id}");
-    let records: Vec<String> = rmp_serde::from_slice(&fields[5]).expect("a list of texts");
-    assert!(records.len().is_multiple_of(2), "entry {id}: a record without its fingerprint");
-    let events = split(&fields[7]).expect("events");
+    assert_eq!(names, ["prev", "nonce", "events"], "entry {id}");
+    let events = split(&fields[5]).expect("events");
     LogEntry {
         prev: text(&fields[1]),
         nonce: text(&fields[3]),
-        records: records.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
-        events: events.into_iter().map(|event| Event::decode(event).expect("an event")).collect(),
+        events: events.into_iter().map(request_and_event).collect(),
         id,
     }
+}
+
+/// Both halves of a packed event `[fingerprint, key, type, version, [fields]]`.
+fn request_and_event(packed: &[u8]) -> (Request, Event) {
+    let mut rest = packed;
+    let members = rmp::decode::read_array_len(&mut rest).expect("an array");
+    assert_eq!(members, 5, "members of an event");
+    let (fingerprint, rest) = rmp::decode::read_str_from_slice(rest).expect("a fingerprint");
+    let (key, _) = rmp::decode::read_str_from_slice(rest).expect("a key");
+    let request = Request { fingerprint: fingerprint.to_owned(), key: key.to_owned() };
+    (request, Event::decode(packed).expect("an event"))
 }
 
 /// What a result says, decoded.
@@ -331,13 +364,9 @@ pub fn call(user_name: &str, key: &str, op: Op) -> Call {
     Call { user: user(user_name), key: key.to_owned(), fingerprint: Fingerprint::new("test", "/", &op), op }
 }
 
-/// The text of a call's fingerprint, as Redis has it.
-pub fn fingerprint_text(call: &Call) -> String {
-    #[derive(Deserialize)]
-    struct Encoded {
-        fingerprint: String,
-    }
-    rmp_serde::from_slice::<Encoded>(&call.encode()).expect("a call").fingerprint
+/// A call's request, as events name it.
+pub fn request_of(call: &Call) -> Request {
+    rmp_serde::from_slice(&call.encode()).expect("a call")
 }
 
 /// `place_order`.
