@@ -62,16 +62,16 @@ local function status(keys)
   return cmsgpack.pack(meta)
 end
 
--- KEYS meta, log. Answer: MessagePack {entries, lag_events, lag_ms}: how much the log holds, how many events PostgreSQL
+-- KEYS meta, log. Answer: MessagePack {entries, events, ms}: how much the log holds, how many events PostgreSQL
 -- does not have yet, and how old the first of them is. Not gated: it is about the log as it is.
 local function read_lag(keys)
   local meta = check_gate(keys[1], 0, 0)
-  local lag = { entries = redis.call('XLEN', keys[2]), lag_events = meta.seq - meta.committed, lag_ms = 0 }
-  if lag.lag_events > 0 then
+  local lag = { entries = redis.call('XLEN', keys[2]), events = meta.seq - meta.committed, ms = 0 }
+  if lag.events > 0 then
     local oldest = redis.call('XRANGE', keys[2], decimal(meta.committed + 1) .. '-0', '+', 'COUNT', 1)[1]
     if oldest then
       local _, event = cmsgpack.unpack_one(oldest[2][6])
-      lag.lag_ms = math.max(0, now_ms() - event[5][2])
+      lag.ms = math.max(0, now_ms() - event[5][2])
     end
   end
   return cmsgpack.pack(lag)

@@ -61,10 +61,8 @@ impl Service {
     pub async fn start(config: Arc<Config>, prometheus: PrometheusHandle) -> anyhow::Result<Self> {
         let tokens = TokenCache::new(Verifier::new(&config)?, config.jwt_cache_bytes_max);
         let pool = crate::postgres::pool(&config)?;
-        let public = match config.roles.has(Role::Api) {
-            true => Some(Server::bind(config.listen, Listener::Public).await?),
-            false => None,
-        };
+        let public =
+            if config.roles.has(Role::Api) { Some(Server::bind(config.listen, Listener::Public).await?) } else { None };
         let operations = Server::bind(config.ops_listen, Listener::Operations).await?;
 
         let stop = CancellationToken::new();

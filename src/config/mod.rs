@@ -61,11 +61,11 @@ settings! {
     listen: SocketAddr = Some("127.0.0.1:8080");
     /// Address of the operations listener (metrics, health, admin); keep it off the internet.
     ops_listen: SocketAddr = Some("127.0.0.1:8081");
-    /// Redis, as redis://[user:password@]host:port[/db].
+    /// Redis, as `redis://[user:password@]host:port[/db]`.
     redis_url: Secret = None;
     /// Prefix of every key in Redis; two services can share one Redis under two names.
     redis_namespace: String = Some("flashsale");
-    /// PostgreSQL, as postgres://user:password@host:port/database.
+    /// PostgreSQL, as `postgres://user:password@host:port/database`.
     database_url: Secret = None;
     /// Connections to PostgreSQL for reads, beside the writer's own.
     database_connections_max: usize = Some("8");
@@ -101,7 +101,7 @@ settings! {
     http_body_bytes_max: usize = Some("16384");
     /// Time for a request's body to arrive, in ms.
     http_body_timeout_ms: Duration = Some("5000");
-    /// Time for a handler, in ms; above op_deadline_ms.
+    /// Time for a handler, in ms; above `op_deadline_ms`.
     http_handler_timeout_ms: Duration = Some("10000");
     /// Requests per second of one user (429 beyond); short bursts may take twice as many. 0: no limit.
     http_user_requests_per_s_max: u32 = Some("200");

@@ -63,8 +63,8 @@ impl Source {
     }
 
     /// Sets a value as the environment would; for `flashsale dev` and tests.
-    pub fn set(&mut self, name: &str, value: impl ToString) {
-        self.env.insert(name.to_owned(), value.to_string());
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.env.insert(name.to_owned(), value.into());
     }
 
     fn read_file(&mut self, name: &str, text: &str) {

@@ -37,7 +37,7 @@ pub fn write(data: &Path, facts: &Facts) -> anyhow::Result<PathBuf> {
         ("DATABASE_URL", &facts.database_url),
         ("JWT_SECRET", &facts.jwt_secret),
     ];
-    let text: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let text = lines.map(|(name, value)| format!("{name}={value}\n")).concat();
     let (path, draft) = (data.join(NAME), data.join("env.new"));
     let _ = std::fs::remove_file(&draft);
     write_private(&draft, &text)?;

@@ -32,7 +32,7 @@ pub const JWT_ISSUER: &str = "flashsale";
 /// See [`JWT_ISSUER`].
 pub const JWT_AUDIENCE: &str = "flashsale";
 
-const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 const JWT_SECRET_CHARS: usize = 48;
 
@@ -64,7 +64,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
 
     let mut source = Source::from_process(None);
     source.set("redis_url", redis.url());
-    source.set("database_url", &database_url);
+    source.set("database_url", database_url.as_str());
     source.set("jwt_secret", secret.expose());
     source.set("jwt_issuer", JWT_ISSUER);
     source.set("jwt_audience", JWT_AUDIENCE);

@@ -115,7 +115,7 @@ const REDIS_SETTINGS: [(&str, &str); 8] = [
     ("--appendfsync", "always"),
     ("--maxmemory-policy", "noeviction"),
     ("--lazyfree-lazy-expire", "yes"),
-    ("--auto-aof-rewrite-min-size", "256mb"),
+    ("--auto-aof-rewrite-min-size", "1gb"),
     ("--save", ""),
 ];
 

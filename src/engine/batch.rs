@@ -1,5 +1,6 @@
 //! A batch on the wire: what `lua/apply.lua` takes and answers.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -59,7 +60,9 @@ pub fn encode(header: &Header<'_>, calls: &[impl AsRef<[u8]>]) -> Vec<u8> {
     rmp::encode::write_str(&mut out, "ops").expect("a Vec takes every write");
     let count = u32::try_from(calls.len()).expect("a batch is bounded");
     rmp::encode::write_array_len(&mut out, count).expect("a Vec takes every write");
-    calls.iter().for_each(|call| out.extend_from_slice(call.as_ref()));
+    for call in calls {
+        out.extend_from_slice(call.as_ref());
+    }
     out
 }
 
@@ -69,7 +72,7 @@ pub enum OpResult {
     /// Its event, packed; `replayed` when the key had been used before for the same request.
     Done {
         /// As `event.rs` reads it.
-        event: Vec<u8>,
+        event: Bytes,
         /// From the idempotency record.
         replayed: bool,
     },
@@ -135,8 +138,11 @@ fn unreadable(error: &impl std::fmt::Display) -> ReplyError {
     ReplyError(error.to_string())
 }
 
+/// An answer that was let in: the clock of Redis in ms since 1970, the last sequence number, and the packed value.
+pub type OpenReply<'a> = (i64, u64, &'a [u8]);
+
 /// Splits an answer `[status, now_ms, seq, value]`, which all functions of the library share, and leaves `value` packed.
-pub fn split_reply(reply: &[u8]) -> Result<Result<(i64, u64, &[u8]), ClosedReason>, ReplyError> {
+pub fn split_reply(reply: &[u8]) -> Result<Result<OpenReply<'_>, ClosedReason>, ReplyError> {
     let mut rest = reply;
     let members = rmp::decode::read_array_len(&mut rest).map_err(|e| unreadable(&e))?;
     if members != 4 {
@@ -153,7 +159,7 @@ pub fn split_reply(reply: &[u8]) -> Result<Result<(i64, u64, &[u8]), ClosedReaso
 }
 
 /// Decodes the answer to a batch of `ops` ops.
-pub fn decode(reply: &[u8], ops: usize) -> Result<BatchReply, ReplyError> {
+pub fn decode(reply: &Bytes, ops: usize) -> Result<BatchReply, ReplyError> {
     let (now_ms, seq, mut rest) = match split_reply(reply)? {
         Err(reason) => return Ok(BatchReply::Closed(reason)),
         Ok(parts) => parts,
@@ -167,7 +173,7 @@ pub fn decode(reply: &[u8], ops: usize) -> Result<BatchReply, ReplyError> {
         let kind: u8 = rmp::decode::read_int(&mut rest).map_err(|e| unreadable(&e))?;
         let payload = read_bytes(&mut rest)?;
         results.push(match kind {
-            0 | 1 => OpResult::Done { event: payload.to_vec(), replayed: kind == 1 },
+            0 | 1 => OpResult::Done { event: reply.slice_ref(payload), replayed: kind == 1 },
             2 => decode_refusal(payload)?,
             _ => return Err(ReplyError(format!("unknown kind {kind}"))),
         });

@@ -63,7 +63,7 @@ impl LaneConfig {
 }
 
 /// The event of a decided op, packed, and whether it was replayed.
-pub type Decided = (Vec<u8>, bool);
+pub type Decided = (Bytes, bool);
 
 /// One op on its way.
 #[derive(Debug)]
@@ -323,7 +323,9 @@ impl LaneTask {
     }
 
     fn unanswered(&mut self, mut ops: Vec<Pending>) {
-        ops.iter_mut().for_each(|op| op.sent = true);
+        for op in &mut ops {
+            op.sent = true;
+        }
         self.metrics.resends.increment(1);
         self.queue_resend(ops);
     }

@@ -186,8 +186,8 @@ impl Model {
             let sales = self.sales.entry(moment.business_day.to_owned()).or_default();
             *sales.entry(line.product).or_default() += quantity;
         }
-        let (balance, used) = (balance - total, used + total);
-        self.accounts.insert(user.clone(), Account { balance, used });
+        let (left, spent) = (balance - total, used + total);
+        self.accounts.insert(user.clone(), Account { balance: left, used: spent });
         Ok(Event::OrderConfirmed(OrderConfirmed {
             seq: self.seq + 1,
             at: moment.now_ms,
@@ -199,8 +199,8 @@ impl Model {
             final_amount: total,
             method: "BALANCE".to_owned(),
             address: order.address.clone(),
-            balance,
-            used,
+            balance: left,
+            used: spent,
         }))
     }
 

@@ -35,6 +35,9 @@ struct CreateBody {
     sale_ends_at: Option<Timestamp>,
 }
 
+/// Given or not, and when given possibly null: the two must stay apart.
+type Given<T> = Option<Option<T>>;
+
 /// `null` removes an optional member; a member that is not given stays as it is.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -44,11 +47,11 @@ struct ChangeBody {
     #[serde(default)]
     price: Option<u64>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    limit_per_user: Option<Option<u64>>,
+    limit_per_user: Given<u64>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    sale_starts_at: Option<Option<Timestamp>>,
+    sale_starts_at: Given<Timestamp>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    sale_ends_at: Option<Option<Timestamp>>,
+    sale_ends_at: Given<Timestamp>,
     #[serde(default)]
     status: Option<ProductStatus>,
 }
@@ -60,11 +63,11 @@ struct StockBody {
 }
 
 /// Tells "given as null" from "not given".
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Given<T>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
-fn change<T, U>(member: Option<Option<T>>, convert: impl FnOnce(T) -> U) -> Option<Change<U>> {
+fn change<T, U>(member: Given<T>, convert: impl FnOnce(T) -> U) -> Option<Change<U>> {
     member.map(|value| value.map_or(Change::Clear, |value| Change::Set(convert(value))))
 }
 

@@ -1,4 +1,5 @@
 //! What a person on call and their tools ask.
+#![expect(clippy::unused_async, reason = "every handler has the same shape")]
 
 use std::sync::Arc;
 

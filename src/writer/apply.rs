@@ -1,16 +1,12 @@
 //! One commit: the cursor, the raw entries and their rows, over one connection in one transaction.
 
 use futures::future::try_join_all;
-use jiff::civil::Date;
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement, Transaction};
 
 use super::log_reader::{LogBatch, LoggedEvent};
-use super::rows::Rows;
+use super::rows::{Parameter, Rows};
 use super::{Position, WriterError, parked};
 use crate::engine::ids::CellId;
-
-type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 /// The statements of a connection, prepared once: one plan for any number of rows.
 pub(super) struct Statements {
@@ -165,7 +161,7 @@ pub(super) async fn apply_one(
     }
 }
 
-fn add(rows: &mut Rows, cell: CellId, logged: &LoggedEvent) -> Result<(), String> {
+fn add<'a>(rows: &mut Rows<'a>, cell: CellId, logged: &'a LoggedEvent) -> Result<(), String> {
     let event = logged.event.as_ref().map_err(ToString::to_string)?;
     if event.seq() != logged.seq {
         return Err(format!("the event says it is number {}", event.seq()));
@@ -206,90 +202,21 @@ async fn insert_rows(
     transaction: &Transaction<'_>,
     statements: &Statements,
     cell: CellId,
-    rows: &Rows,
+    rows: &Rows<'_>,
 ) -> Result<(), CommitError> {
     let cell = cell.as_i16();
-    let Rows { orders: o, items: i, transactions: t, movements: m, .. } = rows;
-    let p = rows.products();
-    let stock_ids: Vec<i32> = rows.stock.keys().copied().collect();
-    let available: Vec<i64> = rows.stock.values().map(|change| change.available).collect();
-    let sold: Vec<i64> = rows.stock.values().map(|change| change.sold).collect();
-    let stock_seq: Vec<i64> = rows.stock.values().map(|change| change.seq).collect();
-    let days: Vec<Date> = rows.sales.keys().map(|(day, _)| *day).collect();
-    let sales_ids: Vec<i32> = rows.sales.keys().map(|(_, product)| *product).collect();
-    let quantities: Vec<i64> = rows.sales.values().map(|(quantity, _)| *quantity).collect();
-    let sales_seq: Vec<i64> = rows.sales.values().map(|(_, seq)| *seq).collect();
-
-    let all: [(&Statement, bool, Vec<Parameter<'_>>); 8] = [
-        (
-            &statements.orders,
-            o.order_id.is_empty(),
-            vec![
-                &cell,
-                &o.order_id,
-                &o.user_id,
-                &o.total,
-                &o.discount,
-                &o.final_amount,
-                &o.method,
-                &o.address,
-                &o.business_day,
-                &o.seq,
-                &o.at,
-            ],
-        ),
-        (
-            &statements.payments,
-            o.order_id.is_empty(),
-            vec![&cell, &o.order_id, &o.user_id, &o.method, &o.final_amount, &o.seq, &o.at],
-        ),
-        (
-            &statements.items,
-            i.order_id.is_empty(),
-            vec![&i.order_id, &i.line, &i.product_id, &i.name, &i.price, &i.quantity, &i.discount, &i.at],
-        ),
-        (
-            &statements.transactions,
-            t.user_id.is_empty(),
-            vec![
-                &cell,
-                &t.user_id,
-                &t.transaction_id,
-                &t.kind,
-                &t.amount,
-                &t.balance,
-                &t.used,
-                &t.order_id,
-                &t.seq,
-                &t.at,
-            ],
-        ),
-        (
-            &statements.movements,
-            m.seq.is_empty(),
-            vec![&cell, &m.seq, &m.product_id, &m.kind, &m.delta, &m.stock, &m.made_by, &m.at],
-        ),
-        (
-            &statements.products,
-            p.product_id.is_empty(),
-            vec![
-                &cell,
-                &p.product_id,
-                &p.name,
-                &p.price,
-                &p.limit,
-                &p.starts,
-                &p.ends,
-                &p.status,
-                &p.version,
-                &p.seq,
-                &p.at,
-            ],
-        ),
-        (&statements.stock, stock_ids.is_empty(), vec![&cell, &stock_ids, &available, &sold, &stock_seq]),
-        (&statements.sales, sales_ids.is_empty(), vec![&cell, &days, &sales_ids, &quantities, &sales_seq]),
+    let (products, stock, sales) = (rows.products(), rows.stock(), rows.sales());
+    let all = [
+        (&statements.orders, rows.orders.parameters(&[&cell])),
+        (&statements.payments, rows.payment_parameters(&cell)),
+        (&statements.items, rows.items.parameters(&[])),
+        (&statements.transactions, rows.transactions.parameters(&[&cell])),
+        (&statements.movements, rows.movements.parameters(&[&cell])),
+        (&statements.products, products.parameters(&[&cell])),
+        (&statements.stock, stock.parameters(&[&cell])),
+        (&statements.sales, sales.parameters(&[&cell])),
     ];
-    let needed = all.iter().filter(|(_, empty, _)| !empty);
-    try_join_all(needed.map(|(statement, _, parameters)| transaction.execute(*statement, parameters))).await?;
+    let needed = all.iter().filter_map(|(statement, parameters)| Some((*statement, parameters.as_deref()?)));
+    try_join_all(needed.map(|(statement, parameters)| transaction.execute(statement, parameters))).await?;
     Ok(())
 }

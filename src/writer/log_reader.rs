@@ -34,7 +34,7 @@ pub(super) struct LoggedEvent {
     /// Sequence number.
     pub seq: u64,
     /// As the log has it.
-    pub raw: Vec<u8>,
+    pub raw: Bytes,
     /// What it says, or why it cannot be read.
     pub event: Result<Event, EventError>,
 }
@@ -126,7 +126,7 @@ fn check(
             if let Err(unknown @ EventError::Unknown { .. }) = &event {
                 return Err(stopped(format!("event {i}: {unknown}; a newer version of the service wrote it")));
             }
-            batch.events.push(LoggedEvent { seq: i, raw: raw.to_vec(), event });
+            batch.events.push(LoggedEvent { seq: i, raw: events.slice_ref(raw), event });
         }
         let last_seq = batch.events.last().map_or(seq, |event| event.seq);
         batch.entries.push(Entry { seq, last_seq, nonce: nonce.clone(), events });

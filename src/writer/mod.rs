@@ -180,15 +180,15 @@ impl Writer {
         #[derive(serde::Deserialize)]
         struct Lag {
             entries: f64,
-            lag_events: f64,
-            lag_ms: f64,
+            events: f64,
+            ms: f64,
         }
         loop {
             let reply = self.redis.read("read_lag", &[self.keys.meta(), self.keys.log()], Vec::new()).await;
             if let Some(lag) = reply.ok().and_then(|reply| rmp_serde::from_slice::<Lag>(&reply).ok()) {
                 self.metrics.log_entries.set(lag.entries);
-                self.metrics.lag_events.set(lag.lag_events);
-                self.metrics.lag_seconds.set(lag.lag_ms / 1000.0);
+                self.metrics.lag_events.set(lag.events);
+                self.metrics.lag_seconds.set(lag.ms / 1000.0);
             }
             tokio::time::sleep(WATCH_PAUSE).await;
         }

@@ -24,7 +24,7 @@ pub(super) async fn park(
     transaction
         .execute(
             "INSERT INTO dead_events (cell, seq, state, reason, attempts, event) VALUES ($1, $2, 'PARKED', $3, 1, $4)",
-            &[&cell.as_i16(), &seq, &reason, &logged.raw],
+            &[&cell.as_i16(), &seq, &reason, &logged.raw.as_ref()],
         )
         .await?;
     Ok(())
@@ -53,7 +53,7 @@ pub(super) async fn apply_again(
     for row in rows {
         let (seq, raw): (i64, Vec<u8>) = (row.get(0), row.get(1));
         let event = Event::decode(&raw);
-        let logged = LoggedEvent { seq: u64::try_from(seq).unwrap_or_default(), raw, event };
+        let logged = LoggedEvent { seq: u64::try_from(seq).unwrap_or_default(), raw: raw.into(), event };
         let (state, reason) = match apply_one(&mut transaction, statements, cell, &logged).await? {
             Ok(()) => ("APPLIED", String::new()),
             Err(reason) => ("PARKED", reason),

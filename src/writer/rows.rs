@@ -1,78 +1,104 @@
 //! Events as rows: one set of columns per table, ready for `INSERT … SELECT FROM unnest(…)`, one plan for any number.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use jiff::{Timestamp, civil::Date};
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 
 use crate::engine::event::{Event, OrderConfirmed, ProductPut};
 use crate::engine::ids::{CellId, EntityId};
 
+/// A parameter of a statement.
+pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
 /// Declares a struct of columns.
 macro_rules! columns {
-    ($(#[doc = $doc:literal])+ $name:ident { $($column:ident: $type:ty),+ $(,)? }) => {
+    ($(#[doc = $doc:literal])+ $name:ident<$life:lifetime> { $($column:ident: $type:ty),+ $(,)? }) => {
         $(#[doc = $doc])+
         #[derive(Debug, Default)]
-        pub(super) struct $name { $(pub $column: Vec<$type>),+ }
+        pub(super) struct $name<$life> { $($column: Vec<$type>,)+ events: PhantomData<&$life ()> }
+
+        impl<$life> $name<$life> {
+            /// The columns in their order, as parameters of the statement behind any `first` ones; `None` without rows.
+            pub(super) fn parameters<'p>(&'p self, first: &[Parameter<'p>]) -> Option<Vec<Parameter<'p>>> {
+                let columns: &[(usize, Parameter<'p>)] = &[$((self.$column.len(), &self.$column)),+];
+                (columns[0].0 > 0).then(|| first.iter().copied().chain(columns.iter().map(|(_, c)| *c)).collect())
+            }
+        }
     };
 }
 
 columns! {
     /// `orders`, and `payments`, which for orders paid at once say the same.
-    Orders {
-        order_id: i64, user_id: String, total: i64, discount: i64, final_amount: i64, method: String,
+    Orders<'a> {
+        order_id: i64, user_id: &'a str, total: i64, discount: i64, final_amount: i64, method: &'a str,
         address: Option<Value>, business_day: Date, seq: i64, at: Timestamp,
     }
 }
 columns! {
     /// `order_items`.
-    OrderItems {
-        order_id: i64, line: i16, product_id: i32, name: String, price: i64, quantity: i32, discount: i64, at: Timestamp,
+    OrderItems<'a> {
+        order_id: i64, line: i16, product_id: i32, name: &'a str, price: i64, quantity: i32, discount: i64, at: Timestamp,
     }
 }
 columns! {
     /// `balance_transactions`.
-    Transactions {
-        user_id: String, transaction_id: i64, kind: &'static str, amount: i64, balance: i64, used: i64,
+    Transactions<'a> {
+        user_id: &'a str, transaction_id: i64, kind: &'static str, amount: i64, balance: i64, used: i64,
         order_id: Option<i64>, seq: i64, at: Timestamp,
     }
 }
 columns! {
     /// `stock_movements`.
-    Movements {
-        seq: i64, product_id: i32, kind: &'static str, delta: i64, stock: i64, made_by: String, at: Timestamp,
+    Movements<'a> {
+        seq: i64, product_id: i32, kind: &'static str, delta: i64, stock: i64, made_by: &'a str, at: Timestamp,
     }
 }
 columns! {
     /// `products`; of several changes in one batch only the last.
-    Products {
-        product_id: i32, name: String, price: i64, limit: Option<i64>, starts: Option<Timestamp>,
+    Products<'a> {
+        product_id: i32, name: &'a str, price: i64, limit: Option<i64>, starts: Option<Timestamp>,
         ends: Option<Timestamp>, status: &'static str, version: i32, seq: i64, at: Timestamp,
+    }
+}
+
+columns! {
+    /// `stock`: differences, one row per product.
+    Stock<'a> {
+        product_id: i32, available: i64, sold: i64, seq: i64,
+    }
+}
+columns! {
+    /// `product_sales`: differences, one row per business day and product.
+    Sales<'a> {
+        business_day: Date, product_id: i32, quantity: i64, seq: i64,
     }
 }
 
 /// What a batch does to one row that many events change.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct StockChange {
+struct StockChange {
     /// Added to `available`.
-    pub available: i64,
+    available: i64,
     /// Added to `sold`.
-    pub sold: i64,
+    sold: i64,
     /// Of the last event.
-    pub seq: i64,
+    seq: i64,
 }
 
 /// Everything that a batch of events does to the tables.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    pub orders: Orders,
-    pub items: OrderItems,
-    pub transactions: Transactions,
-    pub movements: Movements,
-    products: BTreeMap<i32, ProductPut>,
-    pub stock: BTreeMap<i32, StockChange>,
+pub(super) struct Rows<'a> {
+    pub orders: Orders<'a>,
+    pub items: OrderItems<'a>,
+    pub transactions: Transactions<'a>,
+    pub movements: Movements<'a>,
+    products: BTreeMap<i32, &'a ProductPut>,
+    stock: BTreeMap<i32, StockChange>,
     /// By business day and product: units and the sequence number of the last event.
-    pub sales: BTreeMap<(Date, i32), (i64, i64)>,
+    sales: BTreeMap<(Date, i32), (i64, i64)>,
 }
 
 /// An event holds something that a column cannot: it is parked with this reason.
@@ -88,13 +114,13 @@ fn time(ms: i64) -> Result<Timestamp, Unfit> {
 }
 
 /// PostgreSQL's text takes every character but NUL.
-fn text(value: &str) -> Result<String, Unfit> {
-    if value.contains('\0') { Err(Unfit("a text holds a NUL character".to_owned())) } else { Ok(value.to_owned()) }
+fn text(value: &str) -> Result<&str, Unfit> {
+    if value.contains('\0') { Err(Unfit("a text holds a NUL character".to_owned())) } else { Ok(value) }
 }
 
-impl Rows {
+impl<'a> Rows<'a> {
     /// Adds one event, wholly or (when it does not fit) not at all.
-    pub(super) fn add(&mut self, cell: CellId, event: &Event) -> Result<(), Unfit> {
+    pub(super) fn add(&mut self, cell: CellId, event: &'a Event) -> Result<(), Unfit> {
         let seq = fit(event.seq(), "seq")?;
         match event {
             Event::OrderConfirmed(order) => self.add_order(cell, seq, order),
@@ -121,7 +147,7 @@ impl Rows {
         }
     }
 
-    fn add_order(&mut self, cell: CellId, seq: i64, order: &OrderConfirmed) -> Result<(), Unfit> {
+    fn add_order(&mut self, cell: CellId, seq: i64, order: &'a OrderConfirmed) -> Result<(), Unfit> {
         // Everything that can fail comes first, so that a misfit leaves no half of itself behind.
         let at = time(order.at)?;
         let id = EntityId::new(cell, order.seq).as_i64();
@@ -169,11 +195,11 @@ impl Rows {
         }
         let orders = &mut self.orders;
         orders.order_id.push(id);
-        orders.user_id.push(order.user.as_str().to_owned());
+        orders.user_id.push(order.user.as_str());
         orders.total.push(total);
         orders.discount.push(discount);
         orders.final_amount.push(final_amount);
-        orders.method.push(order.method.clone());
+        orders.method.push(&order.method);
         orders.address.push(address);
         orders.business_day.push(day);
         orders.seq.push(seq);
@@ -186,7 +212,7 @@ impl Rows {
     /// `amounts`: of the transaction, balance and used total afterwards.
     fn add_transaction(
         &mut self,
-        user: &str,
+        user: &'a str,
         id: i64,
         kind: &'static str,
         amounts: (i64, i64, i64),
@@ -194,7 +220,7 @@ impl Rows {
         (seq, at): (i64, Timestamp),
     ) {
         let rows = &mut self.transactions;
-        rows.user_id.push(user.to_owned());
+        rows.user_id.push(user);
         rows.transaction_id.push(id);
         rows.kind.push(kind);
         rows.amount.push(amounts.0);
@@ -211,7 +237,7 @@ impl Rows {
         kind: &'static str,
         delta: i64,
         stock_after: i64,
-        made_by: &str,
+        made_by: &'a str,
         (seq, at): (i64, Timestamp),
     ) {
         let rows = &mut self.movements;
@@ -220,13 +246,13 @@ impl Rows {
         rows.kind.push(kind);
         rows.delta.push(delta);
         rows.stock.push(stock_after);
-        rows.made_by.push(made_by.to_owned());
+        rows.made_by.push(made_by);
         rows.at.push(at);
         let stock = self.stock.entry(product).or_default();
         *stock = StockChange { available: stock.available + delta, seq: stock.seq.max(seq), ..*stock };
     }
 
-    fn add_product(&mut self, seq: i64, product: &ProductPut) -> Result<(), Unfit> {
+    fn add_product(&mut self, seq: i64, product: &'a ProductPut) -> Result<(), Unfit> {
         let id: i32 = fit(product.product, "product")?;
         let stock: i64 = fit(product.stock, "stock")?;
         let at = time(product.at)?;
@@ -240,17 +266,49 @@ impl Rows {
         if product.created {
             self.add_movement(id, "INITIAL", stock, stock, product.by.as_str(), (seq, at));
         }
-        self.products.insert(id, product.clone());
+        self.products.insert(id, product);
         Ok(())
     }
 
+    /// The columns of `payments`: for orders paid at once they say the same as the orders.
+    pub(super) fn payment_parameters<'p>(&'p self, cell: &'p i16) -> Option<Vec<Parameter<'p>>> {
+        let o = &self.orders;
+        let columns: Vec<Parameter<'p>> =
+            vec![cell, &o.order_id, &o.user_id, &o.method, &o.final_amount, &o.seq, &o.at];
+        (!o.order_id.is_empty()).then_some(columns)
+    }
+
+    /// The columns of `stock`.
+    pub(super) fn stock(&self) -> Stock<'a> {
+        let mut rows = Stock::default();
+        for (product, change) in &self.stock {
+            rows.product_id.push(*product);
+            rows.available.push(change.available);
+            rows.sold.push(change.sold);
+            rows.seq.push(change.seq);
+        }
+        rows
+    }
+
+    /// The columns of `product_sales`.
+    pub(super) fn sales(&self) -> Sales<'a> {
+        let mut rows = Sales::default();
+        for ((day, product), (quantity, seq)) in &self.sales {
+            rows.business_day.push(*day);
+            rows.product_id.push(*product);
+            rows.quantity.push(*quantity);
+            rows.seq.push(*seq);
+        }
+        rows
+    }
+
     /// The columns of `products`; `add` has checked that everything fits.
-    pub(super) fn products(&self) -> Products {
+    pub(super) fn products(&self) -> Products<'a> {
         let mut rows = Products::default();
         let time = |ms: i64| Timestamp::from_millisecond(ms).ok();
         for (id, product) in &self.products {
             rows.product_id.push(*id);
-            rows.name.push(product.name.clone());
+            rows.name.push(product.name.as_str());
             rows.price.push(i64::try_from(product.price).unwrap_or(i64::MAX));
             rows.limit.push(product.limit.and_then(|limit| i64::try_from(limit).ok()));
             rows.starts.push(product.starts.and_then(time));

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn entries_go_by_age_and_by_bytes_oldest_first() {
         let mut trimmer =
-            Trimmer { keep: Duration::from_secs(600), bytes_max: 250, kept: VecDeque::new(), bytes: 0, trim_below: 0 };
+            Trimmer { keep: Duration::from_mins(10), bytes_max: 250, kept: VecDeque::new(), bytes: 0, trim_below: 0 };
         let now = Timestamp::now();
         trimmer.keep_entry(now - Duration::from_secs(700), 11, 100);
         trimmer.keep_entry(now, 21, 100);

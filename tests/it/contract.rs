@@ -96,11 +96,7 @@ async fn assert_untouched(shop: &Shop, product: u64) {
     assert_eq!((&balance.body["balance"], &balance.body["usedTotal"]), (&json!(1_000), &json!(0)));
     let stock = shop.client.get(&format!("/api/products/{product}/stock"), None).await.expect(200);
     assert_eq!(stock.body["stock"], 10);
-    assert_eq!(
-        shop.metric("flashsale_http_requests_total", "listener=\"public\"&status=\"5").await,
-        0.0,
-        "5xx answers"
-    );
+    assert!(shop.metric("flashsale_http_requests_total", "listener=\"public\"&status=\"5").await < 1.0, "5xx answers");
 }
 
 #[tokio::test]
@@ -329,6 +325,6 @@ async fn metrics_tell_of_every_step() {
     ] {
         assert!(shop.metric(name, label).await >= 1.0, "{name} {label}");
     }
-    assert_eq!(shop.metric("flashsale_writer_lag_events", "").await, 0.0);
-    assert_eq!(shop.metric("flashsale_writer_parked_events", "").await, 0.0);
+    assert!(shop.metric("flashsale_writer_lag_events", "").await < 1.0);
+    assert!(shop.metric("flashsale_writer_parked_events", "").await < 1.0);
 }

@@ -365,11 +365,9 @@ async fn the_log_is_trimmed_behind_the_commits_and_orders_stay_readable() {
 async fn a_service_told_to_stop_answers_what_is_open_and_ends() {
     let mut shop = Shop::start("stop").await;
     let product = shop.client.product("Hot", 0, 1_000_000).await;
-    let stop = Arc::new(AtomicBool::new(false));
     let buyers: Vec<_> = (0..8).map(|i| tokio::spawn(order_until_refused(shop.client.clone(), i, product))).collect();
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(shop.terminate().await.success());
-    stop.store(true, Ordering::SeqCst);
     let mut answered = HashMap::new();
     for buyer in buyers {
         answered.extend(buyer.await.expect("a buyer ends"));

@@ -18,7 +18,7 @@ fn names_in(folder: &str) -> Vec<String> {
 fn every_lua_file_is_part_of_the_library() {
     let library = flashsale::redis::library::Library::new().text;
     for folder in ["lua", "lua/ops"] {
-        for name in names_in(folder).iter().filter(|name| name.ends_with(".lua")) {
+        for name in names_in(folder).iter().filter(|name| Path::new(name).extension().is_some_and(|e| e == "lua")) {
             assert!(library.contains(read(&format!("{folder}/{name}")).trim()), "{folder}/{name} is not loaded");
         }
     }

@@ -19,7 +19,7 @@ const SAMPLE_PAUSE: Duration = Duration::from_millis(20);
 const DRAIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// A writer that needs longer than this is not catching up.
-const DRAIN_MAX: Duration = Duration::from_secs(180);
+const DRAIN_MAX: Duration = Duration::from_mins(3);
 
 /// The sequence number was (at least) `seq` at `at`.
 #[derive(Clone, Copy, Debug)]

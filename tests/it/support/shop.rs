@@ -269,7 +269,7 @@ impl Shop {
             if written >= seq {
                 return;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "PostgreSQL is at {written}, Redis at {seq}");
+            assert!(started.elapsed() < Duration::from_mins(1), "PostgreSQL is at {written}, Redis at {seq}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -323,8 +323,8 @@ impl Shop {
         let rows = database.query("SELECT user_id, balance, used_total FROM accounts", &[]).await.expect("accounts");
         assert_eq!(rows.len(), balances.len(), "accounts");
         for row in rows {
-            let (user, balance, used): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            assert_eq!(balances.get(&user), Some(&(balance, used)), "account of {user}");
+            let (user, balance, total): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            assert_eq!(balances.get(&user), Some(&(balance, total)), "account of {user}");
         }
     }
 }
