@@ -21,14 +21,15 @@ local SALES_KEEP_S = 30 * 86400
 -- The context of one batch: the clock, meta, the columns, and what the ops added up. nil when this server's idea of
 -- the day is more than a day away from the clock of Redis: then the right keys were not brought.
 local function new_context(keys, batch, meta)
-  -- Never backwards: a clock set back over midnight would look for records in the wrong days.
-  local now = math.max(now_ms(), meta.clock)
-  local day = math.floor(now / DAY_MS) - batch.first_idem_day
+  local now = now_ms()
+  -- The day of the records never goes back: a clock set back over midnight would look for them in the wrong days.
+  local clock = math.max(now, meta.clock)
+  local day = math.floor(clock / DAY_MS) - batch.first_idem_day
   if day < 1 or day > 3 then
     return nil
   end
   local ctx = {
-    now_ms = now, meta = meta, seq = meta.seq, rules = batch.rules, events = {}, event_count = 0, sold = {},
+    now_ms = now, clock_ms = clock, meta = meta, seq = meta.seq, rules = batch.rules, events = {}, event_count = 0, sold = {},
     accounts = column(keys[3], cmsgpack.unpack, cmsgpack.pack),
     bought = column(keys[4], tonumber),
     stock = column(keys[5], tonumber),
@@ -84,7 +85,7 @@ local function store_columns(keys, ctx, batch)
   if sold_any then
     redis.call('EXPIREAT', ctx.sales_key, ctx.sales_expires_s, 'NX')
   end
-  redis.call('HSET', keys[1], 'seq', ctx.seq, 'nonce', batch.nonce, 'clock', ctx.now_ms,
+  redis.call('HSET', keys[1], 'seq', ctx.seq, 'nonce', batch.nonce, 'clock', ctx.clock_ms,
     'product_last', meta.product_last, 'catalog_version', meta.catalog_version)
 end
 
@@ -98,7 +99,8 @@ local function store_batch(keys, ctx, batch)
   local stored, failure = pcall(store_columns, keys, ctx, batch)
   if not stored then
     redis.call('HSET', keys[1], 'fenced', 'a column could not be stored after the log was')
-    error(failure)
+    -- The caller must not take this for "nothing was done": see HALF_STORED in the lane.
+    error('HALF_STORED ' .. tostring(failure))
   end
 end
 

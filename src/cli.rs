@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,7 +66,11 @@ pub fn run() -> ExitCode {
     // Logs go to stderr: stdout belongs to what a command prints.
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fred=warn,refinery_core=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -86,8 +91,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
             runtime()?.block_on(serve(Config::load(&source)?))
         }
         Command::Migrate { config } => {
-            let config = Config::load(&Source::from_process(config.as_deref()))?;
-            let applied = runtime()?.block_on(crate::postgres::migrate::migrate(&config.database_url))?;
+            let database_url = Config::database_url(&Source::from_process(config.as_deref()))?;
+            let applied = runtime()?.block_on(crate::postgres::migrate::migrate(&database_url))?;
             print_line(&format!("{} migration(s) applied", applied.len()));
             Ok(())
         }

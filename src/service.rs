@@ -79,11 +79,12 @@ impl Service {
             let keeper = Arc::new(Keeper::new(shared.clone(), pool.clone(), instance, &config));
             keepers.push(keeper.clone());
             background.push(tokio::spawn(async move { keeper.run().await }));
+            let watched = shared.clone();
+            background.push(tokio::spawn(async move { crate::writer::lag::watch(&watched).await }));
             cells.push(Arc::new(Cell::new(shared, lane)));
             if config.roles.has(Role::Writer) {
-                let writer = Arc::new(Writer::new(id, keys, config.clone())?);
-                let (watcher, stop) = (writer.clone(), stop.clone());
-                background.push(tokio::spawn(async move { watcher.watch_lag().await }));
+                let writer = Writer::new(id, keys, config.clone())?;
+                let stop = stop.clone();
                 writers.push(tokio::spawn(async move { writer.run(stop).await }));
             }
         }
@@ -118,6 +119,8 @@ impl Service {
     /// Ends in order: no new connections, open requests answered, lanes flushed, a last report. Bounded in time.
     pub async fn stop(self) {
         self.app.stop();
+        // Load balancers see `readyz` turn before connections are refused.
+        tokio::time::sleep(self.config.shutdown_drain_ms).await;
         self.stop.cancel();
         for server in self.servers {
             let _ = server.await;

@@ -26,7 +26,7 @@ ops.put_product = {
       end
     end
 
-    -- The packer hands on 2^63 and more as negative numbers, so both bounds matter.
+    -- What a sender packs as 2^63 or more arrives as a negative number, so both bounds matter.
     for _, member in ipairs({ 'price', 'stock', 'limit' }) do
       local number, least = args[member], member == 'limit' and 1 or 0
       if number and (number < least or number > NUMBER_MAX) then

@@ -105,12 +105,14 @@ settings! {
     http_handler_timeout_ms: Duration = Some("10000");
     /// Requests per second of one user (429 beyond); short bursts may take twice as many. 0: no limit.
     http_user_requests_per_s_max: u32 = Some("200");
+    /// Time between "not ready" and the last new connection at shutdown, in ms; give load balancers theirs.
+    shutdown_drain_ms: Duration = Some("0");
     /// Time that open requests get at shutdown, in ms.
     shutdown_timeout_ms: Duration = Some("10000");
 
     /// Ops in one batch.
     lane_ops_max: usize = Some("128");
-    /// Redis fields in one batch, all its ops together; Redis' Lua can pass on 7,990 values at once.
+    /// Redis fields in one batch, all its ops together: what bounds the time of one call.
     lane_fields_max: usize = Some("4000");
     /// Batches in flight per cell.
     lane_batches_in_flight_max: usize = Some("1");
@@ -159,6 +161,12 @@ settings! {
 }
 
 impl Config {
+    /// The one setting that a migration needs.
+    pub fn database_url(source: &Source) -> Result<Secret, ConfigErrors> {
+        let mut errors = Vec::new();
+        source.get("database_url", None, &mut errors).ok_or(ConfigErrors(errors))
+    }
+
     /// Errors that no setting has alone.
     fn contradictions(&self) -> Vec<String> {
         let mut errors = Vec::new();

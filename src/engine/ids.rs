@@ -1,5 +1,5 @@
-//! Identifiers. The engine mints an id from the cell and the sequence number of the event that starts the entity
-//! (DESIGN section 5), so an id says where its history stands in the log.
+//! Identifiers. The engine mints an id from the cell and the sequence number of the event that starts the entity,
+//! so an id says where its history stands in the log.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! The keeper of a cell's gate: reports what this instance was acknowledged, learns the epoch from PostgreSQL, and opens
-//! the cell again when nothing that was answered is missing (DESIGN section 3). An epoch is never learnt from Redis
+//! the cell again when nothing that was answered is missing. An epoch is never learnt from Redis
 //! itself: a Redis that came back from the past would vouch for itself.
 
 use std::sync::Arc;

@@ -28,6 +28,9 @@ use crate::redis::keys::BatchKeys;
 /// Pause before an unanswered batch is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
 
+/// In the error of a batch that reached the log but not every column: its ops may count, so they are unanswered.
+const HALF_STORED: &str = "HALF_STORED";
+
 /// Limits and rules of a lane.
 #[derive(Clone, Debug)]
 pub struct LaneConfig {
@@ -173,7 +176,10 @@ impl LaneTask {
                         let ops = self.gather(op);
                         self.send(ops, *epoch);
                     }
-                    (Some(op), GateState::Closed(why)) => refuse(op, EngineError::Unavailable(why.clone())),
+                    (Some(op), GateState::Closed(why)) => {
+                        self.metrics.queue_ops.set(self.arrivals.len() as f64);
+                        refuse(op, EngineError::Unavailable(why.clone()));
+                    }
                 },
                 () = sleep_until(wake), if !self.resend.is_empty() => self.expire(),
             }
@@ -287,6 +293,11 @@ impl LaneTask {
                 self.shared.look.notify_one();
                 self.unanswered(ops);
             }
+            Err(CallError::Script(why)) if why.contains(HALF_STORED) => {
+                tracing::error!(why, "a batch was stored by half; the cell is fenced");
+                self.shared.look.notify_one();
+                self.unanswered(ops);
+            }
             Err(CallError::Script(why)) => self.script_error(ops, &why),
         }
     }
@@ -303,6 +314,7 @@ impl LaneTask {
             let told = match result {
                 OpResult::Done { event, replayed } => Ok((event, replayed)),
                 OpResult::Refused(refusal) if refusal.code == Refused::BacklogFull => {
+                    self.metrics.count_refusal(op.op, refusal.code);
                     Err(EngineError::Unavailable("PostgreSQL is too far behind".to_owned()))
                 }
                 OpResult::Refused(refusal) => Err(EngineError::Refused(refusal)),

@@ -49,15 +49,20 @@ impl LaneMetrics {
         }
     }
 
+    /// Counts a refusal of op number `op`.
+    pub fn count_refusal(&self, op: usize, code: Refused) {
+        if let Some((_, counter)) = self.refusals[op].iter().find(|(of, _)| *of == code) {
+            counter.increment(1);
+        }
+    }
+
     /// Counts what op number `op` got.
     pub fn count(&self, op: usize, result: &Result<Decided, EngineError>) {
         let outcome = match result {
             Ok((_, false)) => 0,
             Ok((_, true)) => 1,
             Err(EngineError::Refused(refusal)) => {
-                if let Some((_, counter)) = self.refusals[op].iter().find(|(code, _)| *code == refusal.code) {
-                    counter.increment(1);
-                }
+                self.count_refusal(op, refusal.code);
                 2
             }
             Err(EngineError::Unavailable(_)) => 3,

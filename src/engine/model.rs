@@ -1,4 +1,4 @@
-//! A plain model of the engine, for tests: the rules of SPEC.md and of the op headers, as simple as possible, with no
+//! A plain model of the engine, for tests: the rules as the op headers state them, as simple as possible, with no
 //! Redis, no columns and no batches. It is written from the rules, not from the Lua text, so that two independent
 //! readings of the rules meet in `tests/it/model.rs`. Whoever changes an op changes it here too, on purpose.
 
@@ -16,7 +16,7 @@ use super::user::UserId;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Bound of every amount and quantity (SPEC.md: 2^53 - 1).
+/// Bound of every amount and quantity: what a double holds exactly.
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 
 /// What an op is answered.

@@ -189,8 +189,8 @@ impl Op {
         }
     }
 
-    /// Redis fields that the op reads, an upper bound: batches are capped by fields, since Lua can pass on only so many
-    /// values at once.
+    /// Redis fields that the op reads, an upper bound: batches are capped by fields, which are what a call's time grows
+    /// with.
     pub fn fields(&self) -> usize {
         // Two idempotency records and the account, always.
         3 + match self {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal,)+) => {
-        /// Why an op was refused. The codes are those of SPEC.md, plus what only the service itself sees.
+        /// Why an op was refused. The codes are the `code` of the answers, plus what only the service itself sees.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Refused { $($(#[doc = $doc])+ $variant,)+ }
 

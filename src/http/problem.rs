@@ -71,8 +71,6 @@ codes! {
         "The request did not arrive in time.", "요청이 제한 시간 안에 도착하지 않았습니다.";
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", None, PAYLOAD_TOO_LARGE, "Payload too large",
         "The request's body is too large.", "요청 본문이 너무 큽니다.";
-    HeadersTooLarge = "HEADERS_TOO_LARGE", None, REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large",
-        "The request's header fields are too large.", "요청 헤더가 너무 큽니다.";
     TooManyRequests = "TOO_MANY_REQUESTS", None, TOO_MANY_REQUESTS, "Too many requests",
         "Too many requests in a short time; please slow down.", "요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.";
     InternalError = "INTERNAL_ERROR", None, INTERNAL_SERVER_ERROR, "Internal error",
@@ -136,7 +134,7 @@ impl Code {
     }
 }
 
-/// The members that RFC 9457 and SPEC.md define; an extension of the same name is dropped.
+/// The members that RFC 9457 and this service define; an extension of the same name is dropped.
 const STANDARD_MEMBERS: [&str; 7] = ["type", "title", "status", "detail", "instance", "code", "number"];
 
 /// Seconds of `Retry-After` on a 503 that names none.
@@ -386,7 +384,7 @@ mod tests {
         let other_than_400 = "401 UNAUTHORIZED, 402 PAYMENT_DECLINED, 403 FORBIDDEN, 404 NOT_FOUND, \
             404 PRODUCT_NOT_FOUND, 404 ORDER_NOT_FOUND, 404 COUPON_NOT_FOUND, 405 METHOD_NOT_ALLOWED, \
             408 REQUEST_TIMEOUT, 409 REQUEST_IN_PROGRESS, 409 COUPON_SOLD_OUT, 409 ALREADY_ISSUED, \
-            413 PAYLOAD_TOO_LARGE, 422 IDEMPOTENCY_KEY_REUSED, 429 TOO_MANY_REQUESTS, 431 HEADERS_TOO_LARGE, \
+            413 PAYLOAD_TOO_LARGE, 422 IDEMPOTENCY_KEY_REUSED, 429 TOO_MANY_REQUESTS, \
             500 INTERNAL_ERROR, 503 SERVICE_UNAVAILABLE, 504 OUTCOME_UNKNOWN";
         let expected: HashSet<&str> = other_than_400.split(", ").collect();
         let lines: Vec<String> =

@@ -65,8 +65,13 @@ impl RedisClient {
     /// Starts connecting in the background and keeps reconnecting for ever.
     ///
     /// # Errors
-    /// An URL that cannot be read; the message does not quote it.
+    /// An URL that cannot be read; the message does not quote it. TLS is not built in, and asking for it must not end in
+    /// plain text.
     pub fn start(url: &Secret, library: Arc<Library>, timeout: Duration) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            url.expose().starts_with("redis://"),
+            "redis_url must start with redis:// (no TLS, no cluster)"
+        );
         let config =
             FredConfig::from_url(url.expose()).map_err(|_| anyhow::anyhow!("redis_url is not a valid Redis URL"))?;
         let client = Builder::from_config(config)

@@ -1,7 +1,8 @@
 //! The writer brings the log of a cell to PostgreSQL: in order, each event exactly once, because the position moves in
-//! the same commit as the rows (DESIGN section 6).
+//! the same commit as the rows.
 
 mod apply;
+pub mod lag;
 mod log_reader;
 mod parked;
 mod rows;
@@ -27,9 +28,6 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// Least pause between two notes to Redis, unless the writer has caught up.
 const TELL_PAUSE: Duration = Duration::from_millis(100);
-
-/// Pause between two looks at the lag.
-const WATCH_PAUSE: Duration = Duration::from_millis(500);
 
 /// Class of the advisory lock that spares idle rivals the work; correctness rests on the cursor alone.
 const WRITER_LOCK: i32 = 0x666c_7772;
@@ -70,9 +68,6 @@ pub struct Writer {
 }
 
 struct WriterMetrics {
-    lag_events: Gauge,
-    lag_seconds: Gauge,
-    log_entries: Gauge,
     events: Counter,
     commit_seconds: Histogram,
     parked: Counter,
@@ -89,9 +84,6 @@ impl Writer {
         let label = cell.to_string();
         let of_cell = |name| gauge!(name, "cell" => label.clone());
         let metrics = WriterMetrics {
-            lag_events: of_cell(names::WRITER_LAG_EVENTS),
-            lag_seconds: of_cell(names::WRITER_LAG_SECONDS),
-            log_entries: of_cell(names::LOG_ENTRIES),
             events: counter!(names::WRITER_EVENTS, "cell" => label.clone()),
             commit_seconds: histogram!(names::WRITER_COMMIT_SECONDS),
             parked: counter!(names::WRITER_PARKED, "cell" => label.clone()),
@@ -103,10 +95,17 @@ impl Writer {
 
     /// Writes until told to stop, whatever comes and goes meanwhile.
     pub async fn run(&self, stop: CancellationToken) {
+        // What went wrong last, so that a rival at work or a database that is away is told once, not twice a second.
+        let mut told = String::new();
         while !stop.is_cancelled() {
             match self.write_until_error(&stop).await {
                 Ok(()) => {}
-                Err(WriterError::Retry(why)) => tracing::warn!(cell = %self.cell, why, "the writer starts over"),
+                Err(WriterError::Retry(why)) => {
+                    if why != told {
+                        tracing::warn!(cell = %self.cell, why, "the writer starts over");
+                        told = why;
+                    }
+                }
                 Err(WriterError::Stopped(why)) => {
                     self.metrics.stopped.set(1.0);
                     tracing::error!(cell = %self.cell, why, "the writer is stopped; a person must look");
@@ -172,25 +171,6 @@ impl Writer {
         let args = vec![position.seq.to_string().into(), trimmer.trim_below().to_string().into()];
         if let Err(error) = self.redis.call("note_committed", &[self.keys.meta(), self.keys.log()], args).await {
             tracing::debug!(%error, "Redis was not told");
-        }
-    }
-
-    /// Keeps the gauges of the log true, also while PostgreSQL is away and the writer itself stands still.
-    pub async fn watch_lag(&self) {
-        #[derive(serde::Deserialize)]
-        struct Lag {
-            entries: f64,
-            events: f64,
-            ms: f64,
-        }
-        loop {
-            let reply = self.redis.read("read_lag", &[self.keys.meta(), self.keys.log()], Vec::new()).await;
-            if let Some(lag) = reply.ok().and_then(|reply| rmp_serde::from_slice::<Lag>(&reply).ok()) {
-                self.metrics.log_entries.set(lag.entries);
-                self.metrics.lag_events.set(lag.events);
-                self.metrics.lag_seconds.set(lag.ms / 1000.0);
-            }
-            tokio::time::sleep(WATCH_PAUSE).await;
         }
     }
 }

@@ -417,3 +417,27 @@ async fn a_redis_with_the_wrong_settings_is_not_used() {
     let waived = Shop::start_on(backends, &[("REDIS_REQUIREMENTS_WAIVED", "appendfsync")]).await;
     waived.client.product("x", 1, 1).await;
 }
+
+#[tokio::test]
+async fn a_half_stored_batch_is_unknown_and_fences_the_cell() {
+    let shop = Shop::start_on(Backends::shared("half").await, &[("OP_DEADLINE_MS", "400")]).await;
+    let product = shop.client.product("Hot", 1, 100).await;
+    shop.client.charge("ann", 1_000).await;
+    // Only the ranking has the wrong type: it is written last, when the log has the order already.
+    let plain = redis::connect(&shop.backends.redis_url).await;
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Asia/Seoul").expect("a zone")).date();
+    let sales = format!("{}:{{c0}}:sales:{today}", shop.backends.namespace);
+    let () = fred::interfaces::KeysInterface::set(&plain, sales, "no ranking", None, None, false).await.expect("SET");
+    let reply = shop.client.order("ann", "half", product, 1).await.expect_problem(504, "OUTCOME_UNKNOWN");
+    assert_eq!(reply.body["idempotencyKey"], "half");
+    shop.client.order("ann", "after", product, 1).await.expect_problem(503, "SERVICE_UNAVAILABLE");
+    let mut why = String::new();
+    for _ in 0..100 {
+        why = shop.client.readyz().await.expect("an answer").body.to_string();
+        if why.contains("fenced") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("readyz does not say it: {why}");
+}

@@ -33,14 +33,14 @@ pub const HOUR_MS: i64 = 3_600_000;
 /// One UTC day.
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// The defaults of SPEC.md.
+/// The defaults of the settings.
 pub const RULES: Rules =
     Rules { charge_unit: 100, charge_max: 1_000_000, balance_max: 1_000_000_000_000, backlog_max: 1_000_000 };
 
 /// Longest wait for one answer of Redis; generous, because the machine may be busy with other tests.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The business day of SPEC.md's default zone, spelled without the code under test.
+/// The business day of the default zone, spelled without the code under test.
 pub fn business_day(now_ms: i64) -> String {
     let seoul = TimeZone::fixed(offset(9));
     Timestamp::from_millisecond(now_ms).expect("a time").to_zoned(seoul).date().to_string()
