@@ -58,6 +58,15 @@ pub struct Options {
     /// Hot products that the orders are spread over, evenly; the seed design gets as many
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     products: u32,
+    /// A setting of the batched orders other than its default, such as `lane_ops_max=64`; may be given again
+    #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+}
+
+/// A setting as the environment spells it.
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((format!("FLASHSALE_{}", name.to_ascii_uppercase()), value.to_owned()))
 }
 
 /// What every phase needs.
@@ -128,7 +137,8 @@ async fn measure(options: &Options) -> Result<Summary> {
     let machine = Machine::look(&servers).await?;
 
     step("orders in batches");
-    let mut trial = Trial::open(&bench, &servers, "bench_batched", &[]).await?;
+    let settings: Vec<_> = options.set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut trial = Trial::open(&bench, &servers, "bench_batched", &settings).await?;
     let batched = trial.measure(plan.batched_warm_up, plan.batched).await?;
     step("a product with none left");
     let sold_out_per_s = trial.sold_out(plan.sold_out).await?;
