@@ -4,7 +4,7 @@
 --   1 meta  2 log  3 accounts  4 bought  5 stock  6 catalog
 --   7..10 idem of the days first_idem_day .. first_idem_day + 3 (UTC days since 1970)
 --   11..13 sales of the three business days that ARGV's `sales_days` names
--- ARGV[1]: MessagePack {epoch, acknowledged, nonce, rules {charge_unit, charge_max, balance_max, backlog_max},
+-- ARGV[1]: MessagePack {epoch, acknowledged, not_after, nonce, rules {charge_unit, charge_max, balance_max, backlog_max},
 --   first_idem_day, sales_days [{day, starts, ends}], ops [{op, user, key, fingerprint, args}]}; times in ms since 1970.
 -- Answer: MessagePack [status, now_ms, seq, results]. `status` is OPEN, or the reason why the gate is closed and nothing
 --   happened. `results` is flat: for each op a kind (0 decided, 1 replayed, 2 refused) and a packed payload (an event
@@ -109,6 +109,10 @@ local function apply(keys, argv)
   local meta, closed = check_gate(keys[1], batch.epoch, batch.acknowledged)
   if closed then
     return cmsgpack.pack({ closed, 0, meta.seq, {} })
+  end
+  -- A sending that was held up on its way must not take effect when everybody has given it up.
+  if now_ms() > batch.not_after then
+    return cmsgpack.pack({ 'LATE', 0, meta.seq, {} })
   end
   local ctx = new_context(keys, batch, meta)
   if not ctx then

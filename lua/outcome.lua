@@ -3,6 +3,9 @@
 -- The largest integer a double holds exactly, and the bound of every amount and quantity.
 local NUMBER_MAX = 9007199254740991
 
+-- The last ms of the year 9999: what every calendar can hold.
+local TIME_MAX_MS = 253402300799999
+
 -- Refuses: `code` is one of the op's closed list, `details` the extension members of the answer (camelCase, never nil).
 local function refuse(code, details)
   return nil, { code = code, details = details }

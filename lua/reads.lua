@@ -53,12 +53,15 @@ local function read_log(keys, argv)
   return answer_read(meta, closed, entries[1] and entries[1][2][6] or '')
 end
 
--- KEYS meta. Answer: MessagePack {now, server_run_id, epoch, run_id, seq, committed, nonce, fenced}. Not gated: it is how the gate
--- is watched and opened again.
+-- KEYS meta, log. Answer: MessagePack {now, server_run_id, epoch, run_id, seq, committed, nonce, fenced, log_first, …}, where
+-- log_first is the first sequence number that the log still has (the next one when it is empty). Not gated: it is how the
+-- gate is watched and opened again.
 local function status(keys)
   local meta = check_gate(keys[1], 0, 0)
   meta.now = now_ms()
   meta.server_run_id = run_id()
+  local first = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 1)[1]
+  meta.log_first = first and tonumber(string.match(first[1], '^%d+')) or meta.seq + 1
   return cmsgpack.pack(meta)
 end
 

@@ -33,6 +33,12 @@ ops.put_product = {
         return refuse('INVALID_INPUT', { reason = member .. ' is out of range' })
       end
     end
+    for _, member in ipairs({ 'starts', 'ends' }) do
+      local time = args[member]
+      if time and (time < 0 or time > TIME_MAX_MS) then
+        return refuse('INVALID_INPUT', { reason = member .. ' is out of range' })
+      end
+    end
     if not id and not (args.name and args.price and args.stock) then
       return refuse('INVALID_INPUT', { reason = 'a new product needs name, price and stock' })
     end

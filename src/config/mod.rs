@@ -43,6 +43,9 @@ macro_rules! settings {
     };
 }
 
+/// Shorter, and a blocking read would not block, and a loaded machine would look dead.
+const REDIS_TIMEOUT_MIN: Duration = Duration::from_millis(50);
+
 /// One line of the reference that `flashsale settings` prints.
 #[derive(Debug)]
 pub struct SettingReference {
@@ -71,7 +74,7 @@ settings! {
     database_connections_max: usize = Some("8");
     /// Longest time a read waits for PostgreSQL, in ms.
     database_timeout_ms: Duration = Some("2000");
-    /// Redis settings that need not be as the service requires, by name (appendonly, appendfsync, maxmemory-policy, lazyfree-lazy-expire), comma separated.
+    /// Redis settings that need not be as the service requires, by name (appendonly, appendfsync, no-appendfsync-on-rewrite, maxmemory-policy, lazyfree-lazy-expire), comma separated.
     redis_requirements_waived: String = Some("");
 
     /// Algorithm of the tokens: HS256 or EdDSA. A token that names another one is refused.
@@ -102,7 +105,7 @@ settings! {
     /// Time for a request's body to arrive, in ms.
     http_body_timeout_ms: Duration = Some("5000");
     /// Time for a handler, in ms; above `op_deadline_ms`.
-    http_handler_timeout_ms: Duration = Some("10000");
+    http_handler_timeout_ms: Duration = Some("15000");
     /// Requests per second of one user (429 beyond); short bursts may take twice as many. 0: no limit.
     http_user_requests_per_s_max: u32 = Some("200");
     /// Time between "not ready" and the last new connection at shutdown, in ms; give load balancers theirs.
@@ -179,8 +182,13 @@ impl Config {
             }
             _ => {}
         }
-        if self.http_handler_timeout_ms <= self.op_deadline_ms {
-            errors.push("http_handler_timeout_ms: must be above op_deadline_ms".to_owned());
+        // A call may take three times its timeout: itself, loading the library, itself again.
+        let op_longest = self.http_body_timeout_ms + self.op_deadline_ms + 3 * self.redis_timeout_ms;
+        if self.http_handler_timeout_ms < op_longest {
+            errors.push(format!(
+                "http_handler_timeout_ms: must be at least http_body_timeout_ms + op_deadline_ms + 3 * redis_timeout_ms, {}",
+                op_longest.as_millis()
+            ));
         }
         if jiff::tz::TimeZone::get(&self.business_timezone).is_err() {
             errors.push(format!("business_timezone: {:?} is no IANA time zone", self.business_timezone));
@@ -194,11 +202,27 @@ impl Config {
             ("database_connections_max", self.database_connections_max),
         ];
         errors.extend(positive.iter().filter(|(_, n)| *n == 0).map(|(name, _)| format!("{name}: must be above 0")));
+        for (name, amount) in
+            [("charge_max", self.charge_max), ("balance_max", self.balance_max), ("charge_unit", self.charge_unit)]
+        {
+            if !(1..1 << 53).contains(&amount) {
+                errors.push(format!("{name}: must be from 1 to 2^53 - 1"));
+            }
+        }
+        if !(1..=1_000_000).contains(&self.order_quantity_max) {
+            errors.push("order_quantity_max: must be from 1 to 1000000".to_owned());
+        }
+        if self.redis_timeout_ms < REDIS_TIMEOUT_MIN {
+            errors.push(format!("redis_timeout_ms: must be at least {}", REDIS_TIMEOUT_MIN.as_millis()));
+        }
+        if self.instance_dead_after_ms < 3 * self.heartbeat_ms {
+            errors.push("instance_dead_after_ms: must be at least three times heartbeat_ms".to_owned());
+        }
+        if self.http_header_bytes_max < 8192 {
+            errors.push("http_header_bytes_max: must be at least 8192".to_owned());
+        }
         if !(500..=7000).contains(&self.lane_fields_max) {
             errors.push("lane_fields_max: must be from 500 to 7000".to_owned());
-        }
-        if self.charge_unit == 0 {
-            errors.push("charge_unit: must be above 0".to_owned());
         }
         errors
     }

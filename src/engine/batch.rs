@@ -39,6 +39,8 @@ pub struct Header<'a> {
     pub epoch: u64,
     /// The highest sequence number that the sender was ever told; a Redis that has less has lost something.
     pub acknowledged: u64,
+    /// The clock of Redis, in ms since 1970, after which this sending must not take effect any more.
+    pub not_after: i64,
     /// Names this sending in the log.
     pub nonce: &'a str,
     /// Business rules.
@@ -51,10 +53,10 @@ pub struct Header<'a> {
 
 /// Encodes a batch from calls that are encoded already.
 pub fn encode(header: &Header<'_>, calls: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    const MEMBERS: u32 = 7;
+    const MEMBERS: u32 = 8;
     let mut out = Vec::with_capacity(512 + calls.iter().map(|call| call.as_ref().len()).sum::<usize>());
     rmp::encode::write_map_len(&mut out, MEMBERS).expect("a Vec takes every write");
-    // The header is a map of six; its members are written into this one, and `ops` after them.
+    // The header is a map of seven; its members are written into this one, and `ops` after them.
     let members = rmp_serde::to_vec_named(header).expect("a header is plain data");
     out.extend_from_slice(&members[1..]);
     rmp::encode::write_str(&mut out, "ops").expect("a Vec takes every write");
@@ -113,6 +115,8 @@ pub enum ClosedReason {
     Clock,
     /// Redis has less than the sender was told.
     Behind,
+    /// The sending arrived when its time was over; the cell itself is not closed.
+    Late,
 }
 
 impl ClosedReason {
@@ -124,6 +128,7 @@ impl ClosedReason {
             "EPOCH" => Self::Epoch,
             "CLOCK" => Self::Clock,
             "BEHIND" => Self::Behind,
+            "LATE" => Self::Late,
             _ => return None,
         })
     }

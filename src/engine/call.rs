@@ -21,7 +21,8 @@ impl Fingerprint {
         hash.update([0]);
         hash.update(path.as_bytes());
         hash.update([0]);
-        // With names: absent members are left out, so values alone would not tell which of two is there.
+        // With names: absent members are left out (by the bodies' own attributes, so that a new optional member changes
+        // no fingerprint), and values alone would not tell which of two is there.
         hash.update(rmp_serde::to_vec_named(body).expect("request bodies are plain data"));
         let half: [u8; 16] = hash.finalize()[..16].try_into().expect("SHA-256 has 32 bytes");
         Self(URL_SAFE_NO_PAD.encode(half))

@@ -1,9 +1,11 @@
 //! A cell seen from this instance: its connection, its lane, whether its gate is open and how far it was acknowledged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use jiff::Timestamp;
+use tokio::sync::{Notify, Semaphore, watch};
 
 use super::call::Call;
 use super::event::Event;
@@ -12,6 +14,9 @@ use super::lane::Lane;
 use super::{EngineError, Outcome};
 use crate::redis::client::RedisClient;
 use crate::redis::keys::CellKeys;
+
+/// Reads of one cell under way.
+const READS_MAX: usize = 1_000;
 
 /// Whether this instance may use the cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,10 @@ pub struct CellShared {
     pub redis: RedisClient,
     gate: watch::Sender<GateState>,
     acknowledged: AtomicU64,
+    /// The clock of Redis less that of this process, in ms, as of the last answer.
+    clock_ahead_ms: AtomicI64,
+    /// Reads under way: more are refused, so that a Redis that hangs does not pile them up.
+    pub reads: Semaphore,
     /// Wakes the keeper: something looks closed.
     pub look: Notify,
 }
@@ -41,7 +50,16 @@ impl CellShared {
     /// Closed until the keeper has looked.
     pub fn new(id: CellId, keys: CellKeys, redis: RedisClient) -> Arc<Self> {
         let (gate, _) = watch::channel(GateState::Closed("starting".to_owned()));
-        Arc::new(Self { id, keys, redis, gate, acknowledged: AtomicU64::new(0), look: Notify::new() })
+        Arc::new(Self {
+            id,
+            keys,
+            redis,
+            gate,
+            acknowledged: AtomicU64::new(0),
+            clock_ahead_ms: AtomicI64::new(0),
+            reads: Semaphore::new(READS_MAX),
+            look: Notify::new(),
+        })
     }
 
     /// The gate as it is now.
@@ -79,6 +97,17 @@ impl CellShared {
             self.set_gate(GateState::Closed(why));
         }
         self.look.notify_one();
+    }
+
+    /// Notes what the clock of Redis said in an answer that has just come.
+    pub fn note_clock(&self, redis_ms: i64) {
+        self.clock_ahead_ms.store(redis_ms - Timestamp::now().as_millisecond(), Ordering::Relaxed);
+    }
+
+    /// What the clock of Redis will say after `wait`, or less: an answer is always a little old when it comes.
+    pub fn redis_clock_after(&self, wait: Duration) -> i64 {
+        let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4);
+        Timestamp::now().as_millisecond() + self.clock_ahead_ms.load(Ordering::Relaxed) + wait_ms
     }
 
     /// The highest sequence number that this instance was ever told.

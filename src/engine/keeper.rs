@@ -2,9 +2,9 @@
 //! the cell again when nothing that was answered is missing. An epoch is never learnt from Redis
 //! itself: a Redis that came back from the past would vouch for itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use fred::types::Value;
@@ -32,6 +32,10 @@ struct Status {
     run_id: String,
     seq: u64,
     fenced: String,
+    /// First sequence number that the log still has.
+    log_first: u64,
+    /// The clock of Redis, ms since 1970.
+    now: i64,
 }
 
 /// Keeps one cell's gate.
@@ -44,6 +48,18 @@ pub struct Keeper {
     dead_after: Duration,
     requirements_waived: String,
     stopping: AtomicBool,
+    memory: Mutex<Memory>,
+}
+
+/// What the keeper remembers from one look to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The last epoch that PostgreSQL named.
+    known: Option<Epoch>,
+    /// When PostgreSQL last failed to answer.
+    database_failed_at: Option<Instant>,
+    /// For which Redis process, and when, the settings were found right.
+    settings: Option<(String, Instant)>,
 }
 
 impl Keeper {
@@ -57,6 +73,7 @@ impl Keeper {
             dead_after: config.instance_dead_after_ms,
             requirements_waived: config.redis_requirements_waived.clone(),
             stopping: AtomicBool::new(false),
+            memory: Mutex::default(),
         }
     }
 
@@ -65,9 +82,8 @@ impl Keeper {
         let cell = self.shared.id.to_string();
         let (open, epoch_gauge) =
             (gauge!(names::GATE_OPEN, "cell" => cell.clone()), gauge!(names::GATE_EPOCH, "cell" => cell));
-        let mut settings: Option<(String, tokio::time::Instant)> = None;
         loop {
-            let state = self.look(&mut settings).await;
+            let state = self.look().await;
             open.set(if matches!(state, GateState::Open(_)) { 1.0 } else { 0.0 });
             let pause = match state {
                 GateState::Open(epoch) => {
@@ -95,34 +111,34 @@ impl Keeper {
         }
     }
 
-    async fn look(&self, settings: &mut Option<(String, tokio::time::Instant)>) -> GateState {
+    async fn look(&self) -> GateState {
         // First this: the lane goes on meanwhile, and what it is told later may be above the status.
         let acknowledged = self.shared.acknowledged();
         let status = self.status().await;
-        let before = self.shared.gate();
-        let verdict = self.judge(status.as_ref(), acknowledged, settings).await;
+        let verdict = self.judge(status.as_ref(), acknowledged).await;
         if self.stopping.load(Ordering::Acquire) {
             return GateState::Closed("stopping".to_owned());
         }
         match verdict {
             Ok(state) => self.shared.set_gate(state),
-            // Without PostgreSQL orders go on under the epoch that is open; a closed cell stays closed.
+            // Without PostgreSQL orders go on under the epoch that it named last, on the very process that it named.
             Err(error) => {
-                if !matches!(before, GateState::Open(_)) {
-                    self.shared.set_gate(GateState::Closed(format!("the epoch is not known: {error}")));
-                }
+                let mut memory = self.memory();
+                memory.database_failed_at = Some(Instant::now());
+                let known = memory.known.clone();
+                let judged = status.as_ref().map(|status| judge_epoch(status, known.as_ref(), acknowledged));
+                self.shared.set_gate(match judged {
+                    Some(GateState::Open(epoch)) => GateState::Open(epoch),
+                    Some(GateState::Closed(why)) => GateState::Closed(format!("{why}; {error}")),
+                    None => GateState::Closed(format!("Redis is unreachable; {error}")),
+                });
             }
         }
         self.shared.gate()
     }
 
     /// The state that the gate should have, from what Redis and PostgreSQL say now.
-    async fn judge(
-        &self,
-        status: Option<&Status>,
-        acknowledged: u64,
-        settings: &mut Option<(String, tokio::time::Instant)>,
-    ) -> Result<GateState, DatabaseError> {
+    async fn judge(&self, status: Option<&Status>, acknowledged: u64) -> Result<GateState, DatabaseError> {
         let Some(status) = status else {
             // Close before anybody counts acknowledgements; see `LaneTask::deliver`.
             self.shared.close_if_open("Redis is unreachable");
@@ -133,10 +149,14 @@ impl Keeper {
             self.shared.close_if_open("Redis was restarted or emptied");
         }
         self.report(Some(&status.server_run_id)).await?;
-        if let Some(unmet) = self.unmet_requirements(&status.server_run_id, settings).await {
+        if let Some(unmet) = self.unmet_requirements(&status.server_run_id).await {
             return Ok(GateState::Closed(unmet));
         }
-        let known = gate::current_epoch(&self.pool, self.shared.id).await?;
+        let (known, committed) = gate::current_epoch(&self.pool, self.shared.id).await?;
+        self.memory().known.clone_from(&known);
+        if let Some(lost) = judge_history(status, committed) {
+            return Ok(GateState::Closed(lost));
+        }
         match judge_epoch(status, known.as_ref(), acknowledged) {
             GateState::Open(epoch) => Ok(GateState::Open(epoch)),
             GateState::Closed(why) => {
@@ -146,12 +166,12 @@ impl Keeper {
         }
     }
 
-    async fn unmet_requirements(
-        &self,
-        run_id: &str,
-        settings: &mut Option<(String, tokio::time::Instant)>,
-    ) -> Option<String> {
-        if let Some((checked, at)) = settings
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().expect("nobody panics while holding it")
+    }
+
+    async fn unmet_requirements(&self, run_id: &str) -> Option<String> {
+        if let Some((checked, at)) = &self.memory().settings
             && checked == run_id
             && at.elapsed() < REQUIREMENTS_PAUSE
         {
@@ -159,7 +179,7 @@ impl Keeper {
         }
         match requirements::unmet(&self.shared.redis, &self.requirements_waived).await {
             Some(problems) if problems.is_empty() => {
-                *settings = Some((run_id.to_owned(), tokio::time::Instant::now()));
+                self.memory().settings = Some((run_id.to_owned(), Instant::now()));
                 None
             }
             Some(problems) => Some(problems.join("; ")),
@@ -178,15 +198,23 @@ impl Keeper {
     }
 
     async fn status(&self) -> Option<Status> {
-        let reply = self.shared.redis.read("status", &[self.shared.keys.meta()], Vec::new()).await;
+        let keys = [self.shared.keys.meta(), self.shared.keys.log()];
+        let reply = self.shared.redis.read("status", &keys, Vec::new()).await;
         let decoded =
             reply.map_err(|e| e.to_string()).and_then(|r| rmp_serde::from_slice(&r).map_err(|e| e.to_string()));
-        decoded.inspect_err(|error| tracing::debug!(error, "no status of Redis")).ok()
+        let status: Status = decoded.inspect_err(|error| tracing::debug!(error, "no status of Redis")).ok()?;
+        self.shared.note_clock(status.now);
+        Some(status)
     }
 
     /// Opens the cell if nothing answered is missing and no other instance is at it.
     async fn try_open(&self) -> Result<GateState, DatabaseError> {
         let cell = self.shared.id;
+        // After PostgreSQL was away every heartbeat is old, and old does not mean dead: the others get their time.
+        let failed_at = self.memory().database_failed_at;
+        if failed_at.is_some_and(|at| at.elapsed() < self.dead_after) {
+            return Ok(GateState::Closed("PostgreSQL was away; waiting for the other instances' reports".to_owned()));
+        }
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await?;
         if !gate::lock_opening(&transaction, cell).await? {
@@ -209,7 +237,9 @@ impl Keeper {
         }
         transaction.commit().await?;
         tracing::info!(%cell, epoch = epoch.epoch, seq = status.seq, "opened the cell");
-        Ok(GateState::Open(epoch.epoch))
+        let opened = GateState::Open(epoch.epoch);
+        self.memory().known = Some(epoch);
+        Ok(opened)
     }
 }
 
@@ -234,6 +264,23 @@ fn judge_epoch(status: &Status, known: Option<&Epoch>, acknowledged: u64) -> Gat
         }
         _ => GateState::Closed("Redis and PostgreSQL do not name the same epoch".to_owned()),
     }
+}
+
+/// Why the log of this Redis and what PostgreSQL has (everything up to `committed`) are not one history.
+fn judge_history(status: &Status, committed: u64) -> Option<String> {
+    if status.epoch == 0 || !status.fenced.is_empty() {
+        // An empty Redis: what that means is judged when it is to be opened. A fenced one says why itself.
+        return None;
+    }
+    if committed > status.seq {
+        return Some(format!("history was lost: Redis has events up to {}, PostgreSQL {committed}", status.seq));
+    }
+    (committed + 1 < status.log_first).then(|| {
+        format!(
+            "PostgreSQL has events up to {committed}, but the log begins at {}: it was restored to an older state",
+            status.log_first
+        )
+    })
 }
 
 /// The next epoch, or why the cell must stay closed.
@@ -264,7 +311,15 @@ mod tests {
     use super::*;
 
     fn status(epoch: u64, seq: u64) -> Status {
-        Status { server_run_id: "new".into(), epoch, run_id: "old".into(), seq, fenced: String::new() }
+        Status {
+            server_run_id: "new".into(),
+            epoch,
+            run_id: "old".into(),
+            seq,
+            fenced: String::new(),
+            log_first: 1,
+            now: 0,
+        }
     }
 
     fn report(acknowledged: u64, observed: &str, alive: bool) -> Report {
@@ -291,6 +346,18 @@ mod tests {
     fn a_live_instance_that_has_not_seen_the_new_process_is_waited_for() {
         assert!(judge_opening(&status(3, 70), 3, 60, &[report(10, "old", true)]).is_err());
         assert_eq!(judge_opening(&status(3, 70), 3, 60, &[report(10, "old", false)]), Ok(4));
+    }
+
+    #[test]
+    fn a_database_from_the_past_is_noticed() {
+        let mut now = status(3, 70);
+        assert_eq!(judge_history(&now, 70), None);
+        assert!(judge_history(&now, 71).is_some());
+        now.log_first = 51;
+        assert_eq!(judge_history(&now, 50), None);
+        assert!(judge_history(&now, 49).is_some());
+        now.epoch = 0;
+        assert_eq!(judge_history(&now, 49), None);
     }
 
     #[test]

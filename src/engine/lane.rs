@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::EngineError;
-use super::batch::{self, BatchReply, OpResult, Rules};
+use super::batch::{self, BatchReply, ClosedReason, OpResult, Rules};
 use super::call::Call;
 use super::cell::{CellShared, GateState};
 use super::lane_metrics::LaneMetrics;
@@ -244,9 +244,12 @@ impl LaneTask {
         if self.keys.is_stale(now) {
             self.keys = BatchKeys::new(&self.shared.keys, &self.config.zone, now);
         }
+        let latest = ops.iter().map(|op| op.deadline).max().unwrap_or_else(Instant::now);
+        let patience = latest.saturating_duration_since(Instant::now());
         let header = batch::Header {
             epoch,
             acknowledged: self.shared.acknowledged(),
+            not_after: self.shared.redis_clock_after(patience),
             nonce: &format!("{:016x}", rand::random::<u64>()),
             rules: self.config.rules,
             first_idem_day: self.keys.first_idem_day,
@@ -269,7 +272,12 @@ impl LaneTask {
         self.metrics.call_seconds.record(started.elapsed());
         match answer {
             Ok(reply) => match batch::decode(&reply, ops.len()) {
-                Ok(BatchReply::Open { seq, results, .. }) => self.deliver(ops, epoch, seq, results),
+                Ok(BatchReply::Open { now_ms, seq, results }) => {
+                    self.shared.note_clock(now_ms);
+                    self.deliver(ops, epoch, seq, results);
+                }
+                // Only this sending was refused; the cell is as it was.
+                Ok(BatchReply::Closed(ClosedReason::Late)) => self.not_executed(ops, "it was too long on its way"),
                 Ok(BatchReply::Closed(reason)) => {
                     self.shared.close(epoch, format!("closed by Redis: {reason:?}"));
                     self.not_executed(ops, "the cell is closed");
@@ -313,6 +321,9 @@ impl LaneTask {
         for (op, result) in ops.into_iter().zip(results) {
             let told = match result {
                 OpResult::Done { event, replayed } => Ok((event, replayed)),
+                // An earlier sending may still be on its way, over a connection of its own, and find other facts: only
+                // when its time is over is a refusal final.
+                OpResult::Refused(_) if op.sent => Err(EngineError::OutcomeUnknown),
                 OpResult::Refused(refusal) if refusal.code == Refused::BacklogFull => {
                     self.metrics.count_refusal(op.op, refusal.code);
                     Err(EngineError::Unavailable("PostgreSQL is too far behind".to_owned()))

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::batch::split_reply;
 use super::cell::{CellShared, GateState};
-use super::event::{Event, split};
+use super::event::{Event, EventError, split};
 use super::ids::EntityId;
 use super::op::{ProductId, ProductStatus};
 use super::user::UserId;
@@ -69,10 +69,14 @@ async fn read<T>(
         GateState::Open(epoch) => epoch,
         GateState::Closed(why) => return Err(ReadError(why)),
     };
+    let _slot = cell.reads.try_acquire().map_err(|_| ReadError("too many reads are under way".to_owned()))?;
     args.splice(0..0, [epoch.to_string().into(), cell.acknowledged().to_string().into()]);
     let reply = cell.redis.read(function, keys, args).await.map_err(|e| ReadError(e.to_string()))?;
     match split_reply(&reply).map_err(|e| ReadError(e.to_string()))? {
-        Ok((now_ms, _, value)) => decode(now_ms, value).map_err(ReadError),
+        Ok((now_ms, _, value)) => {
+            cell.note_clock(now_ms);
+            decode(now_ms, value).map_err(ReadError)
+        }
         Err(reason) => {
             cell.close(epoch, format!("closed by Redis: {reason:?}"));
             Err(ReadError(format!("the cell is closed: {reason:?}")))
@@ -140,7 +144,15 @@ pub async fn event(cell: &CellShared, id: EntityId) -> Result<Option<Event>, Rea
         let entry: Packed = unpack(value)?;
         let parts = split(&entry.0).map_err(|e| e.to_string())?;
         // The entry that starts at or below the sequence number need not reach up to it: it may be trimmed or not exist.
-        Ok(parts.into_iter().filter_map(|part| Event::decode(part).ok()).find(|event| event.seq() == id.seq()))
+        for part in parts {
+            match Event::decode(part) {
+                Ok(event) if event.seq() == id.seq() => return Ok(Some(event)),
+                // It might be the one, written by a newer version of the service.
+                Err(unknown @ EventError::Unknown { .. }) => return Err(unknown.to_string()),
+                _ => {}
+            }
+        }
+        Ok(None)
     })
     .await
 }

@@ -21,17 +21,20 @@ const NAME_CHARS_MAX: usize = 200;
 /// Largest amount and quantity: what a double holds exactly.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
 
+/// The last ms of the year 9999.
+const TIME_MAX_MS: i64 = 253_402_300_799_999;
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CreateBody {
     name: String,
     price: u64,
     stock: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     limit_per_user: Option<u64>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     sale_starts_at: Option<Timestamp>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     sale_ends_at: Option<Timestamp>,
 }
 
@@ -42,9 +45,9 @@ type Given<T> = Option<Option<T>>;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ChangeBody {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     price: Option<u64>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     limit_per_user: Given<u64>,
@@ -52,7 +55,7 @@ struct ChangeBody {
     sale_starts_at: Given<Timestamp>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     sale_ends_at: Given<Timestamp>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     status: Option<ProductStatus>,
 }
 
@@ -86,6 +89,8 @@ pub async fn create_product(app: Arc<App>, mut request: Request) -> Answer {
     check_number("price", body.price, 0)?;
     check_number("stock", body.stock, 0)?;
     body.limit_per_user.map_or(Ok(()), |limit| check_number("limitPerUser", limit, 1))?;
+    check_time("saleStartsAt", body.sale_starts_at)?;
+    check_time("saleEndsAt", body.sale_ends_at)?;
     let op = PutProduct {
         product: None,
         name: Some(body.name.clone()),
@@ -107,6 +112,8 @@ pub async fn change_product(app: Arc<App>, mut request: Request) -> Answer {
     body.name.as_ref().map_or(Ok(()), |name| check_text("name", name, NAME_CHARS_MAX))?;
     body.price.map_or(Ok(()), |price| check_number("price", price, 0))?;
     body.limit_per_user.flatten().map_or(Ok(()), |limit| check_number("limitPerUser", limit, 1))?;
+    check_time("saleStartsAt", body.sale_starts_at.flatten())?;
+    check_time("saleEndsAt", body.sale_ends_at.flatten())?;
     let op = PutProduct {
         product: Some(id),
         name: body.name.clone(),
@@ -118,6 +125,16 @@ pub async fn change_product(app: Arc<App>, mut request: Request) -> Answer {
         status: body.status,
     };
     put_product(&app, &request, key, &body, op, StatusCode::OK).await
+}
+
+/// Times of a sale: what PostgreSQL and everybody's calendar can hold.
+fn check_time(name: &str, time: Option<Timestamp>) -> Result<(), Problem> {
+    match time {
+        Some(time) if !(0..=TIME_MAX_MS).contains(&time.as_millisecond()) => {
+            Err(Problem::new(Code::InvalidInput).because(format!("{name} must be in the years 1970 to 9999")))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn put_product(
@@ -134,8 +151,13 @@ async fn put_product(
     let Event::ProductPut(put) = &outcome.event else {
         return Err(Problem::new(Code::InternalError));
     };
-    app.products.refresh().await;
+    show(app).await;
     Ok(reply::decided(status, &ProductView::from(&product_of(put)), &key, outcome.replayed))
+}
+
+/// Has the catalogue show what was changed, but does not wait long: it is done whatever happens now.
+async fn show(app: &App) {
+    let _ = tokio::time::timeout(app.config.catalog_refresh_ms, app.products.refresh()).await;
 }
 
 fn product_of(put: &ProductPut) -> Product {
@@ -165,7 +187,7 @@ pub async fn adjust_stock(app: Arc<App>, mut request: Request) -> Answer {
     let Event::StockAdjusted(adjusted) = &outcome.event else {
         return Err(Problem::new(Code::InternalError));
     };
-    app.products.refresh().await;
+    show(&app).await;
     let body = json!({"productId": product, "stock": adjusted.stock});
     Ok(reply::decided(StatusCode::OK, &body, &key, outcome.replayed))
 }

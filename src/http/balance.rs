@@ -24,7 +24,7 @@ const PAYMENT_METHOD_CHARS_MAX: usize = 64;
 struct ChargeBody {
     amount: i64,
     /// Which card or account to charge; for the payment gateway.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     payment_method: Option<String>,
 }
 

@@ -29,15 +29,15 @@ const STATUSES: [&str; 7] =
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OrderBody {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     items: Option<Vec<Object<ItemBody>>>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     coupon_ids: Vec<u32>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     shipping_address: Option<Object<ShippingAddress>>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     payment: Option<Payment>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     final_amount: Option<u64>,
 }
 
@@ -163,8 +163,14 @@ pub async fn get(app: Arc<App>, request: Request) -> Answer {
     }
     match (history::order(&app.pool, &user, id).await?, logged) {
         (Some(order), _) => Ok(reply::json(StatusCode::OK, &OrderView::stored(order))),
-        (None, Ok(_)) => Err(not_found()),
         (None, Err(error)) => Err(error.into()),
+        // An order that PostgreSQL could not take is an order all the same.
+        (None, Ok(_)) => match history::parked_event(&app.pool, id).await? {
+            Some(Event::OrderConfirmed(order)) if order.user == user => {
+                Ok(reply::json(StatusCode::OK, &OrderView::confirmed(id, &order).with_sync()))
+            }
+            _ => Err(not_found()),
+        },
     }
 }
 

@@ -213,11 +213,13 @@ impl Router {
     }
 
     async fn handle(&self, route: &Route, request: Request, language: Language) -> Response<Full<Bytes>> {
+        let writes = !route.name.starts_with("GET ");
         let answer = AssertUnwindSafe((route.handler)(self.app.clone(), request)).catch_unwind();
         let answer = match tokio::time::timeout(self.app.config.http_handler_timeout_ms, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Problem::new(Code::InternalError)),
-            // Ops answer by their own, shorter, deadline: only reads come here.
+            // What changes something may have done so; a read has not.
+            Err(_) if writes => Err(Problem::new(Code::OutcomeUnknown)),
             Err(_) => Err(Problem::new(Code::Unavailable)),
         };
         answer.unwrap_or_else(|problem| problem.into_response(language))

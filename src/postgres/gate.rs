@@ -65,13 +65,19 @@ pub async fn heartbeat(pool: &Pool, cell: CellId, report: &Report) -> Result<(),
     Ok(())
 }
 
-/// The valid epoch, if the cell was ever opened.
-pub async fn current_epoch(pool: &Pool, cell: CellId) -> Result<Option<Epoch>, DatabaseError> {
+/// The valid epoch, if the cell was ever opened, and how far the writer is.
+pub async fn current_epoch(pool: &Pool, cell: CellId) -> Result<(Option<Epoch>, u64), DatabaseError> {
     let client = pool.get().await?;
-    let statement =
-        client.prepare_cached("SELECT epoch, run_id FROM epochs WHERE cell = $1 ORDER BY epoch DESC LIMIT 1").await?;
-    let row = client.query_opt(&statement, &[&cell.as_i16()]).await?;
-    Ok(row.map(|row| Epoch { epoch: unsigned(row.get(0)), run_id: row.get(1) }))
+    let statement = client
+        .prepare_cached(
+            "SELECT e.epoch, e.run_id, coalesce((SELECT seq FROM writer_cursor WHERE cell = $1), 0) \
+             FROM (SELECT 1) one LEFT JOIN LATERAL \
+                 (SELECT epoch, run_id FROM epochs WHERE cell = $1 ORDER BY epoch DESC LIMIT 1) e ON true",
+        )
+        .await?;
+    let row = client.query_one(&statement, &[&cell.as_i16()]).await?;
+    let epoch = row.get::<_, Option<i64>>(0).map(|epoch| Epoch { epoch: unsigned(epoch), run_id: row.get(1) });
+    Ok((epoch, unsigned(row.get(2))))
 }
 
 /// Takes the right to open the cell, for this transaction; false when another instance has it.

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::DatabaseError;
+use crate::engine::event::Event;
 use crate::engine::ids::EntityId;
 use crate::engine::op::ShippingAddress;
 use crate::engine::user::UserId;
@@ -96,6 +97,16 @@ pub async fn orders(
     let before = before.map_or(i64::MAX, EntityId::as_i64);
     let rows = client.query(&statement, &[&user.as_str(), &before, &status, &i64::from(limit)]).await?;
     rows.iter().map(order_from).collect()
+}
+
+/// The event that started `id`, if it is parked.
+pub async fn parked_event(pool: &Pool, id: EntityId) -> Result<Option<Event>, DatabaseError> {
+    let client = pool.get().await?;
+    let sql = "SELECT event FROM dead_events WHERE cell = $1 AND seq = $2 AND state = 'PARKED'";
+    let statement = client.prepare_cached(sql).await?;
+    let seq = i64::try_from(id.seq()).expect("sequence numbers stay below 2^44");
+    let row = client.query_opt(&statement, &[&id.cell().as_i16(), &seq]).await?;
+    row.map(|row| Event::decode(row.get(0)).map_err(|e| DatabaseError(e.to_string()))).transpose()
 }
 
 /// The user's transactions below `before`, newest first, at most `limit`.

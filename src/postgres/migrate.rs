@@ -14,7 +14,7 @@ const MIGRATION_LOCK: i64 = 0x666c_6173_6801;
 
 /// Brings the schema up to date and returns the names of the migrations that were applied.
 pub async fn migrate(url: &Secret) -> anyhow::Result<Vec<String>> {
-    let mut client = super::connect(url).await?;
+    let mut client = super::connect(url, None).await?;
     client
         .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
         .await

@@ -73,9 +73,15 @@ pub fn pool(config: &Config) -> anyhow::Result<Pool> {
         .context("building the pool")
 }
 
-/// One connection of its own; its task ends with it.
-pub async fn connect(url: &Secret) -> anyhow::Result<tokio_postgres::Client> {
-    let (client, connection) = parse_url(url)?.connect(NoTls).await.map_err(|e| anyhow::anyhow!(describe(&e)))?;
+/// One connection of its own; its task ends with it. `statement_timeout`: the longest that one statement may take.
+pub async fn connect(url: &Secret, statement_timeout: Option<Duration>) -> anyhow::Result<tokio_postgres::Client> {
+    let mut config = parse_url(url)?;
+    if let Some(timeout) = statement_timeout {
+        config.options(format!("-c statement_timeout={}", timeout.as_millis()));
+    }
+    let connected = tokio::time::timeout(2 * CONNECT_TIMEOUT, config.connect(NoTls)).await;
+    let (client, connection) =
+        connected.context("PostgreSQL does not answer")?.map_err(|e| anyhow::anyhow!(describe(&e)))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = %describe(&error), "a connection to PostgreSQL ended");

@@ -2,6 +2,7 @@
 //! have been executed: the difference between 503 and 504.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,12 @@ const RECONNECT_MIN_MS: u32 = 20;
 
 /// Commands that may wait inside the client library; the lane has its own, smaller, bound.
 const BUFFERED_COMMANDS_MAX: usize = 10_000;
+
+/// How much later than the client library this one gives up.
+const TIMEOUT_MARGIN: Duration = Duration::from_millis(50);
+
+/// Calls in a row without an answer after which the connection is replaced.
+const SILENT_CALLS_MAX: u32 = 2;
 
 /// Server errors that are given before a command runs. Source: `server.c` (processCommand) and `script.c` of Redis 7.0.
 const NOT_EXECUTED: [&str; 12] = [
@@ -59,6 +66,8 @@ pub struct RedisClient {
     client: Client,
     library: Arc<Library>,
     timeout: Duration,
+    /// Calls in a row without an answer.
+    silent_calls: Arc<AtomicU32>,
 }
 
 impl RedisClient {
@@ -81,6 +90,8 @@ impl RedisClient {
                 // The lane sends an unanswered batch again itself; a replay behind its back would hide what happened.
                 connection.max_command_attempts = 1;
                 connection.max_command_buffer_len = BUFFERED_COMMANDS_MAX;
+                // Such an answer would end every command in flight with its own words, executed or not.
+                connection.reconnect_errors.clear();
                 connection.tcp.nodelay = Some(true);
                 connection.unresponsive = UnresponsiveConfig { max_timeout: Some(timeout * 2), interval: timeout };
             })
@@ -88,7 +99,7 @@ impl RedisClient {
             .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2))
             .build()?;
         client.connect();
-        Ok(Self { client, library, timeout })
+        Ok(Self { client, library, timeout, silent_calls: Arc::default() })
     }
 
     /// Whether a command given now would be sent now.
@@ -150,10 +161,28 @@ impl RedisClient {
                 self.client.fcall(name, keys.to_vec(), args).await
             }
         };
-        // fred's own timeout does not cover every state of a reconnect.
-        match tokio::time::timeout(self.timeout, call).await {
+        // fred's own timeout does not cover every state of a reconnect; but it comes first where it does, because only
+        // then does fred throw away a command that still waits.
+        let answer = match tokio::time::timeout(self.timeout + TIMEOUT_MARGIN, call).await {
             Ok(answer) => answer.map_err(|error| classify(&error)),
             Err(_) => Err(CallError::Unanswered("timeout".to_owned())),
+        };
+        self.watch_silence(matches!(answer, Err(CallError::Unanswered(_))));
+        answer
+    }
+
+    /// A connection that died silently (a firewall forgot it) is noticed by nobody else: the client library does not
+    /// look while a function is called.
+    pub fn watch_silence(&self, unanswered: bool) {
+        if !unanswered {
+            self.silent_calls.store(0, Ordering::Relaxed);
+        } else if self.silent_calls.fetch_add(1, Ordering::Relaxed) + 1 >= SILENT_CALLS_MAX {
+            self.silent_calls.store(0, Ordering::Relaxed);
+            tracing::warn!("Redis does not answer on this connection; making a new one");
+            let client = self.client.clone();
+            tokio::spawn(async move {
+                let _ = client.force_reconnection().await;
+            });
         }
     }
 

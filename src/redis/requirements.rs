@@ -6,9 +6,10 @@ use fred::interfaces::ConfigInterface;
 use super::client::RedisClient;
 
 /// Setting, required value and why.
-const REQUIRED: [(&str, &str, &str); 4] = [
+const REQUIRED: [(&str, &str, &str); 5] = [
     ("appendonly", "yes", "a restart would lose answered orders"),
     ("appendfsync", "always", "a crash would lose answered orders"),
+    ("no-appendfsync-on-rewrite", "no", "while the log is rewritten nothing would be on disk before its answer"),
     ("maxmemory-policy", "noeviction", "idempotency records would be evicted first"),
     ("lazyfree-lazy-expire", "yes", "a day's records expiring would block every order for almost a second"),
 ];

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::interfaces::StreamsInterface;
+use fred::interfaces::{ClientLike, StreamsInterface};
+use fred::prelude::Options;
 use fred::types::streams::XReadResponse;
 
 use super::{Position, WriterError};
@@ -14,6 +15,9 @@ use crate::redis::client::RedisClient;
 
 /// Entries read at once; the events in them are bounded by the caller.
 const ENTRIES_MAX: u64 = 128;
+
+/// Time for a read, beyond what it blocks: the entries may be many megabytes.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One entry as Redis had it.
 #[derive(Clone, Debug)]
@@ -62,8 +66,7 @@ impl<'a> LogReader<'a> {
         Self { redis, log }
     }
 
-    /// What follows `position`, at most about `events_max` events; `None` when nothing came for as long as `patience`,
-    /// which must be below the timeout of the connection's commands.
+    /// What follows `position`, at most about `events_max` events; `None` when nothing came for as long as `patience`.
     pub(super) async fn next(
         &self,
         position: &Position,
@@ -75,15 +78,19 @@ impl<'a> LogReader<'a> {
         }
         let block_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         let after = format!("{}-0", position.seq);
+        let patient = self.redis.plain().with_options(&Options { timeout: Some(READ_TIMEOUT), ..Options::default() });
         let read: Result<XReadResponse<String, String, String, Bytes>, _> =
-            self.redis.plain().xread_map(Some(ENTRIES_MAX), Some(block_ms), self.log.as_str(), after).await;
+            patient.xread_map(Some(ENTRIES_MAX), Some(block_ms), self.log.as_str(), after).await;
         let mut streams = match read {
             Ok(streams) => streams,
             // fred's answer to "nothing came".
             Err(error) if matches!(error.kind(), fred::error::ErrorKind::NotFound | fred::error::ErrorKind::Parse) => {
                 return Ok(None);
             }
-            Err(error) => return Err(WriterError::Retry(format!("reading the log: {error}"))),
+            Err(error) => {
+                self.redis.watch_silence(true);
+                return Err(WriterError::Retry(format!("reading the log: {error}")));
+            }
         };
         let entries = streams.remove(&self.log).unwrap_or_default();
         if entries.is_empty() {

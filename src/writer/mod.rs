@@ -26,6 +26,12 @@ use log_reader::LogReader;
 /// Pause after an error before the writer starts over.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
+/// Time for one statement of the writer. A hung PostgreSQL must not hold it for ever.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for one commit on this side, whatever the network does.
+const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// Least pause between two notes to Redis, unless the writer has caught up.
 const TELL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -119,7 +125,7 @@ impl Writer {
     }
 
     async fn write_until_error(&self, stop: &CancellationToken) -> Result<(), WriterError> {
-        let connect = crate::postgres::connect(&self.config.database_url);
+        let connect = crate::postgres::connect(&self.config.database_url, Some(STATEMENT_TIMEOUT));
         let mut client = connect.await.map_err(|e| WriterError::Retry(e.to_string()))?;
         let lock = client
             .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&WRITER_LOCK, &i32::from(self.cell.as_i16())])
@@ -148,7 +154,10 @@ impl Writer {
             self.metrics.stopped.set(0.0);
             if let Some(batch) = &batch {
                 let started = Instant::now();
-                let parked = apply::commit(&mut client, &statements, self.cell, &position, batch).await?;
+                let commit = apply::commit(&mut client, &statements, self.cell, &position, batch);
+                let parked = tokio::time::timeout(COMMIT_TIMEOUT, commit)
+                    .await
+                    .map_err(|_| WriterError::Retry("PostgreSQL does not answer a commit".to_owned()))??;
                 self.metrics.commit_seconds.record(started.elapsed());
                 self.metrics.events.increment(batch.events.len() as u64);
                 if parked > 0 {

@@ -12,6 +12,9 @@ use super::log_reader::LogBatch;
 use crate::config::Config;
 use crate::engine::ids::CellId;
 
+/// Rows read at once when a writer starts.
+const PAGE_ROWS: i64 = 1_000;
+
 /// Decides what may be trimmed.
 #[derive(Debug)]
 pub(super) struct Trimmer {
@@ -34,27 +37,35 @@ impl Trimmer {
             bytes: 0,
             trim_below: 0,
         };
-        let seconds = trimmer.keep.as_secs_f64();
-        let rows = client
-            .query(
-                "SELECT created_at, last_seq + 1, octet_length(events)::bigint FROM event_log \
-                 WHERE cell = $1 AND created_at > now() - make_interval(secs => $2) ORDER BY seq",
-                &[&cell.as_i16(), &seconds],
-            )
-            .await?;
-        for row in &rows {
-            let unsigned = |value: i64| u64::try_from(value).unwrap_or_default();
-            trimmer.keep_entry(row.get(0), unsigned(row.get(1)), unsigned(row.get(2)));
+        // Backwards by the primary key, page by page: the table grows for ever, and has no index by time.
+        let now = Timestamp::now();
+        let (mut before, mut entries) = (i64::MAX, Vec::new());
+        'pages: loop {
+            let rows = client
+                .query(
+                    "SELECT created_at, seq, last_seq + 1, octet_length(events)::bigint FROM event_log \
+                     WHERE cell = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3",
+                    &[&cell.as_i16(), &before, &PAGE_ROWS],
+                )
+                .await?;
+            for row in &rows {
+                let unsigned = |value: i64| u64::try_from(value).unwrap_or_default();
+                let (at, next_seq): (Timestamp, u64) = (row.get(0), unsigned(row.get(2)));
+                if age(now, at) >= trimmer.keep {
+                    // This and what is older is past its time.
+                    trimmer.trim_below = next_seq;
+                    break 'pages;
+                }
+                entries.push((at, next_seq, unsigned(row.get(3))));
+            }
+            match rows.last() {
+                Some(row) => before = row.get(1),
+                None => break,
+            }
         }
-        // What is older than those is past its time.
-        let oldest = client
-            .query_one(
-                "SELECT coalesce(max(last_seq) + 1, 0) FROM event_log \
-                 WHERE cell = $1 AND created_at <= now() - make_interval(secs => $2)",
-                &[&cell.as_i16(), &seconds],
-            )
-            .await?;
-        trimmer.trim_below = u64::try_from(oldest.get::<_, i64>(0)).unwrap_or_default();
+        for (at, next_seq, bytes) in entries.into_iter().rev() {
+            trimmer.keep_entry(at, next_seq, bytes);
+        }
         Ok(trimmer)
     }
 
@@ -75,8 +86,7 @@ impl Trimmer {
     pub(super) fn trim_below(&mut self) -> u64 {
         let now = Timestamp::now();
         while let Some((at, next_seq, bytes)) = self.kept.front() {
-            let age = Duration::try_from(now.duration_since(*at)).unwrap_or_default();
-            if age < self.keep && self.bytes <= self.bytes_max {
+            if age(now, *at) < self.keep && self.bytes <= self.bytes_max {
                 break;
             }
             self.trim_below = self.trim_below.max(*next_seq);
@@ -85,6 +95,10 @@ impl Trimmer {
         }
         self.trim_below
     }
+}
+
+fn age(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -241,6 +241,7 @@ async fn bad_admin_input_is_refused() {
         json!({"name": "a", "price": 1}),
         json!({"name": "a", "price": 1, "stock": 1, "saleStartsAt": "tomorrow"}),
         json!({"name": "a", "price": 1, "stock": 1, "saleStartsAt": "2030-01-02T00:00:00Z", "saleEndsAt": "2030-01-01T00:00:00Z"}),
+        json!({"name": "a", "price": 1, "stock": 1, "saleStartsAt": "-009000-01-01T00:00:00Z"}),
         json!({"name": "a", "price": 1, "stock": 1, "colour": "red"}),
     ];
     for body in create {

@@ -812,3 +812,16 @@ async fn a_clock_set_back_over_midnight_still_finds_the_record() {
     assert_eq!(now_ms, midnight - 1, "windows and times follow the clock");
     assert!(matches!(&results[0], OpResult::Done { replayed: true, .. }), "{first:?} {results:?}");
 }
+
+#[tokio::test]
+async fn a_sending_whose_time_is_over_does_nothing() {
+    let mut cell = TestCell::open("ops").await;
+    cell.one("ann", charge(100)).await;
+    cell.not_after = cell.now_ms();
+    cell.one("ann", charge(100)).await;
+    cell.not_after = cell.now_ms() - 1;
+    let before = cell.dump().await;
+    let reply = cell.try_send(&[call("ann", "late", charge(100))]).await.expect("an answer");
+    assert!(matches!(reply, BatchReply::Closed(ClosedReason::Late)), "{reply:?}");
+    assert_eq!(cell.dump().await, before);
+}

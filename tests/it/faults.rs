@@ -441,3 +441,57 @@ async fn a_half_stored_batch_is_unknown_and_fences_the_cell() {
     }
     panic!("readyz does not say it: {why}");
 }
+
+#[tokio::test]
+async fn a_stalled_redis_comes_back_while_postgresql_is_away() {
+    let mut postgres = PrivatePostgres::start(&fresh_folder("both"), &PostgresOptions::default()).expect("it starts");
+    let mut own_redis = PrivateRedis::start(&fresh_folder("both"), &RedisOptions::default()).expect("it starts");
+    let backends = Backends {
+        redis_url: own_redis.url(),
+        namespace: "both".to_owned(),
+        database_url: crate::support::fresh_database_on(&postgres).await,
+    };
+    let settings = [("OP_DEADLINE_MS", "500"), ("REDIS_TIMEOUT_MS", "200"), ("DATABASE_TIMEOUT_MS", "300")];
+    let shop = Shop::start_on(backends, &settings).await;
+    let product = shop.client.product("Hot", 0, 10).await;
+    postgres.kill().expect("SIGKILL");
+    own_redis.pause().expect("SIGSTOP");
+    // Frozen for longer than the deadline: unknown, or never sent; and when Redis goes on, what was held up is too late.
+    let frozen = shop.client.order("ann", "frozen", product, 1).await;
+    assert!([503, 504].contains(&frozen.status.as_u16()), "{}", frozen.body);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    own_redis.resume().expect("SIGCONT");
+    // The same process, as PostgreSQL named it last: nobody has to vouch for anything.
+    shop.client.wait_ready().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let plain = redis::connect(&own_redis.url()).await;
+    let left = redis::hget(&plain, "both:{c0}:stock", &product.to_string()).await;
+    assert_eq!(left, 10, "a sending took effect after everybody had given it up");
+    let found = shop.client.order("ann", "frozen", product, 1).await.expect(201);
+    assert_eq!(found.header("idempotent-replayed"), "");
+}
+
+#[tokio::test]
+async fn a_database_restored_to_an_older_state_closes_the_cell() {
+    let shop = Shop::start_on(Backends::shared("restored").await, &[("LOG_KEEP_MS", "100")]).await;
+    let product = shop.client.product("Hot", 0, 1_000).await;
+    for i in 0..20 {
+        shop.client.order("ann", &format!("k{i}"), product, 1).await.expect(201);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    shop.wait_written().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let database = shop.database().await;
+    database.batch_execute("UPDATE writer_cursor SET seq = 2").await.expect("a cursor from the past");
+    let mut why = String::new();
+    for _ in 0..100 {
+        why = shop.client.readyz().await.expect("an answer").body.to_string();
+        if why.contains("older state") {
+            let reply = shop.client.order("ann", "after", product, 1).await;
+            reply.expect_problem(503, "SERVICE_UNAVAILABLE");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("readyz does not say it: {why}");
+}

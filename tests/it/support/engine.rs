@@ -95,6 +95,8 @@ pub struct TestCell {
     pub keys: CellKeys,
     /// Sent with every batch.
     pub epoch: u64,
+    /// Sent with every batch: when its time is over.
+    pub not_after: i64,
     /// Sent with every batch: what the sender was told; 0 is not checked.
     pub acknowledged: u64,
     /// Sent with every batch.
@@ -126,6 +128,7 @@ impl TestCell {
             redis,
             keys,
             epoch,
+            not_after: i64::MAX,
             acknowledged: 0,
             rules: RULES,
             skew_ms: 0,
@@ -163,7 +166,8 @@ impl TestCell {
 
     /// What the cell says of itself.
     pub async fn status(&self) -> Status {
-        let reply = self.redis.read("status", &[self.keys.meta()], Vec::new()).await.expect("an answer");
+        let reply =
+            self.redis.read("status", &[self.keys.meta(), self.keys.log()], Vec::new()).await.expect("an answer");
         rmp_serde::from_slice(&reply).expect("a status")
     }
 
@@ -196,6 +200,7 @@ impl TestCell {
         self.nonce = format!("batch-{}", self.batches);
         let header = Header {
             acknowledged: self.acknowledged,
+            not_after: self.not_after,
             epoch: self.epoch,
             nonce: &self.nonce,
             rules: self.rules,

@@ -70,7 +70,7 @@ pub async fn fresh_database_on(postgres: &PrivatePostgres) -> String {
 
 /// A connection to PostgreSQL.
 pub async fn connect(url: &str) -> tokio_postgres::Client {
-    flashsale::postgres::connect(&Secret::new(url)).await.expect("PostgreSQL answers")
+    flashsale::postgres::connect(&Secret::new(url), None).await.expect("PostgreSQL answers")
 }
 
 /// The seed of a random test: from the environment, else new; printed, so that a failure can be repeated.
