@@ -21,7 +21,8 @@ test: setup lint ## Checks format, lints and docs, and runs every test on real R
 	cargo test --workspace --locked $(ARGS)
 
 bench: setup ## Load and comparison in one run: a table, and target/bench/summary.json
-	cargo run --release --locked --package loadtests -- bench $(ARGS)
+	cargo build --release --locked --workspace
+	target/release/loadtests bench $(ARGS)
 
 lint: ## Format, clippy and documentation, without a warning
 	cargo fmt --all --check

@@ -56,7 +56,7 @@ pub struct Options {
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
     /// Hot products that the orders are spread over, evenly; the seed design gets as many
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     products: u32,
     /// A setting of the batched orders other than its default, such as `lane_ops_max=64`; may be given again
     #[arg(long, value_name = "NAME=VALUE", value_parser = setting)]
