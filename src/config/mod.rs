@@ -155,6 +155,8 @@ settings! {
 
     /// Events that the writer commits at once.
     writer_events_max: usize = Some("4000");
+    /// Least time from one commit to the next, in ms: under load fewer, larger commits; the first after a pause is not delayed.
+    writer_commit_interval_ms: Duration = Some("50");
     /// How long the log keeps entries that PostgreSQL has, in ms.
     log_keep_ms: Duration = Some("600000");
     /// Bytes of committed events that the log keeps at most.

@@ -4,6 +4,8 @@ pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod balance;
+pub mod code;
+pub mod language;
 pub mod object;
 pub mod operations;
 pub mod orders;

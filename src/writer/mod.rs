@@ -138,6 +138,7 @@ impl Writer {
         let mut trimmer = trim::Trimmer::load(&client, self.cell, &self.config).await?;
         let reader = LogReader::new(&self.log_connection, self.keys.log());
         let mut parked_retry_at = Instant::now();
+        let mut commit_at = Instant::now();
         let (mut told, mut told_at) = (Position::default(), Instant::now());
         loop {
             if parked_retry_at <= Instant::now() {
@@ -147,6 +148,8 @@ impl Writer {
             }
             // Redis must hear of the last commit soon, but not of every one.
             let patience = if told == position { self.config.redis_timeout_ms / 2 } else { TELL_PAUSE };
+            // A commit costs as much as some fifty events: under load they wait for each other.
+            tokio::time::sleep_until(commit_at).await;
             let batch = tokio::select! {
                 batch = reader.next(&position, self.config.writer_events_max, patience) => batch?,
                 () = stop.cancelled() => return Ok(()),
@@ -154,6 +157,7 @@ impl Writer {
             self.metrics.stopped.set(0.0);
             if let Some(batch) = &batch {
                 let started = Instant::now();
+                commit_at = started + self.config.writer_commit_interval_ms;
                 let commit = apply::commit(&mut client, &statements, self.cell, &position, batch);
                 let parked = tokio::time::timeout(COMMIT_TIMEOUT, commit)
                     .await
