@@ -118,7 +118,7 @@ settings! {
     /// Redis fields in one batch, all its ops together: what bounds the time of one call.
     lane_fields_max: usize = Some("4000");
     /// Batches in flight per cell.
-    lane_batches_in_flight_max: usize = Some("1");
+    lane_batches_in_flight_max: usize = Some("2");
     /// Ops waiting per cell (503 beyond).
     lane_queue_max: usize = Some("10000");
     /// Time for an op from arrival to answer (503 when never sent, 504 when sent), in ms.
@@ -154,9 +154,9 @@ settings! {
     instance_dead_after_ms: Duration = Some("5000");
 
     /// Events that the writer commits at once.
-    writer_events_max: usize = Some("4000");
-    /// Least time from one commit to the next, in ms: under load fewer, larger commits; the first after a pause is not delayed.
-    writer_commit_interval_ms: Duration = Some("50");
+    writer_events_max: usize = Some("10000");
+    /// Least time from one commit to the next, in ms, unless so much waits that a commit is full: under load fewer, larger commits.
+    writer_commit_interval_ms: Duration = Some("200");
     /// How long the log keeps entries that PostgreSQL has, in ms.
     log_keep_ms: Duration = Some("600000");
     /// Bytes of committed events that the log keeps at most.

@@ -14,7 +14,7 @@ use crate::engine::event::{Event, EventError, split};
 use crate::redis::client::RedisClient;
 
 /// Entries read at once; the events in them are bounded by the caller.
-const ENTRIES_MAX: u64 = 128;
+const ENTRIES_MAX: u64 = 256;
 
 /// Time for a read, beyond what it blocks: the entries may be many megabytes.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +52,8 @@ pub(super) struct LogBatch {
     pub events: Vec<LoggedEvent>,
     /// The position after them.
     pub end: Position,
+    /// Whether a limit ended it: more waits already.
+    pub full: bool,
 }
 
 /// Reads one cell's log over a connection of its own.
@@ -107,7 +109,8 @@ fn check(
     events_max: usize,
 ) -> Result<LogBatch, WriterError> {
     let stopped = |what: String| WriterError::Stopped(what);
-    let mut batch = LogBatch { entries: Vec::new(), events: Vec::new(), end: position.clone() };
+    let mut batch = LogBatch { entries: Vec::new(), events: Vec::new(), end: position.clone(), full: false };
+    let most_entries = raw_entries.len() as u64 >= ENTRIES_MAX;
     for (id, mut fields) in raw_entries {
         let mut field = |name: &str| {
             fields.remove(name).ok_or_else(|| WriterError::Stopped(format!("log entry {id} has no field {name}")))
@@ -139,9 +142,11 @@ fn check(
         batch.entries.push(Entry { seq, last_seq, nonce: nonce.clone(), events });
         batch.end = Position { seq: last_seq, nonce };
         if batch.events.len() >= events_max {
+            batch.full = true;
             break;
         }
     }
+    batch.full |= most_entries;
     Ok(batch)
 }
 

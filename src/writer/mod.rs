@@ -149,7 +149,10 @@ impl Writer {
             // Redis must hear of the last commit soon, but not of every one.
             let patience = if told == position { self.config.redis_timeout_ms / 2 } else { TELL_PAUSE };
             // A commit costs as much as some fifty events: under load they wait for each other.
-            tokio::time::sleep_until(commit_at).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(commit_at) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
             let batch = tokio::select! {
                 batch = reader.next(&position, self.config.writer_events_max, patience) => batch?,
                 () = stop.cancelled() => return Ok(()),
@@ -157,7 +160,9 @@ impl Writer {
             self.metrics.stopped.set(0.0);
             if let Some(batch) = &batch {
                 let started = Instant::now();
-                commit_at = started + self.config.writer_commit_interval_ms;
+                if !batch.full {
+                    commit_at = started + self.config.writer_commit_interval_ms;
+                }
                 let commit = apply::commit(&mut client, &statements, self.cell, &position, batch);
                 let parked = tokio::time::timeout(COMMIT_TIMEOUT, commit)
                     .await
