@@ -156,7 +156,7 @@ settings! {
     /// Events that the writer commits at once.
     writer_events_max: usize = Some("10000");
     /// Least time from one commit to the next, in ms, unless so much waits that a commit is full: under load fewer, larger commits.
-    writer_commit_interval_ms: Duration = Some("200");
+    writer_commit_interval_ms: Duration = Some("100");
     /// How long the log keeps entries that PostgreSQL has, in ms.
     log_keep_ms: Duration = Some("600000");
     /// Bytes of committed events that the log keeps at most.

@@ -115,6 +115,7 @@ const REDIS_SETTINGS: [(&str, &str); 8] = [
     ("--appendfsync", "always"),
     ("--maxmemory-policy", "noeviction"),
     ("--lazyfree-lazy-expire", "yes"),
+    // A rewrite in the middle of a sale takes CPU and disk from the orders.
     ("--auto-aof-rewrite-min-size", "1gb"),
     ("--save", ""),
 ];
