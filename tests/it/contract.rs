@@ -307,8 +307,14 @@ async fn metrics_tell_of_every_step() {
     shop.client.order("ann", "b", product, 1).await.expect_problem(400, "INSUFFICIENT_STOCK");
     shop.client.get("/api/products", None).await.expect(200);
     shop.wait_written().await;
-    // The last commit is counted after it is visible.
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // The gauges are looked at twice a second.
+    for _ in 0..100 {
+        let written = shop.metric("flashsale_writer_events_total", "").await >= 3.0;
+        if written && shop.metric("flashsale_writer_lag_events", "").await < 1.0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for (name, label) in [
         ("flashsale_http_requests_total", "route=\"POST /api/orders\",status=\"201\""),
         ("flashsale_http_request_seconds_count", "route=\"POST /api/orders\""),
