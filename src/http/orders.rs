@@ -269,3 +269,35 @@ impl OrderView {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::call::Fingerprint;
+
+    fn fingerprint(body: &str) -> Fingerprint {
+        let body: OrderBody = serde_json::from_str(body).expect("a valid body");
+        Fingerprint::new("POST /api/orders", "/api/orders", &body)
+    }
+
+    #[test]
+    fn a_key_stands_for_what_was_asked_not_for_how_it_was_written() {
+        let address = |member: &str| {
+            format!(
+                r#"{{"items":[{{"productId":1,"quantity":2}}],"shippingAddress":{{"recipient":"a","phone":"b","line1":"c",
+                {member},"postalCode":"d","country":"e"}}}}"#
+            )
+        };
+        assert_ne!(fingerprint(&address(r#""line2":"x""#)), fingerprint(&address(r#""city":"x""#)));
+        let plain = fingerprint(r#"{"items":[{"productId":1,"quantity":2}]}"#);
+        assert_eq!(plain, fingerprint(r#"{ "couponIds": [], "items": [ {"quantity":2, "productId":1} ] }"#));
+        assert_ne!(plain, fingerprint(r#"{"items":[{"productId":1,"quantity":2}],"finalAmount":1}"#));
+    }
+
+    #[test]
+    fn a_new_version_finds_the_records_of_an_old_one() {
+        // Should this change, a repeat across an upgrade is refused as KEY_REUSED instead of being answered.
+        let plain = fingerprint(r#"{"items":[{"productId":1,"quantity":2}]}"#);
+        assert_eq!(format!("{plain:?}"), "Fingerprint(\"uIGoJtYyirCT5HQVnaDJNQ\")");
+    }
+}
