@@ -1,4 +1,4 @@
-//! The lane of a cell: collects the ops that arrive while the previous batch is in flight and sends them as one call.
+//! The lane of a cell: collects the ops that arrive while the batches before are in flight and sends them as one call.
 //! An idle service adds no delay; a busy one makes bigger batches.
 //!
 //! What was ever sent and not answered is never called "nothing done": it is sent again, under a new epoch too, until
