@@ -1,7 +1,7 @@
 # What people and CI run; `make` alone lists it. ARGS="…" goes to the program that a target runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint
+.PHONY: help setup run test bench fuzz-api lint
 # One build at a time: they would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -9,7 +9,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what is missing on this machine
 	@scripts/setup
@@ -23,6 +23,10 @@ test: setup lint ## Checks format, lints and docs, and runs every test on real R
 bench: setup ## Load and comparison in one run: a table, and target/bench/summary.json
 	cargo build --release --locked --workspace
 	target/release/loadtests bench $(ARGS)
+
+fuzz-api: setup ## Fuzzes the API as its OpenAPI documents describe it (FUZZ_SECONDS=90 each; the first time it needs the network)
+	cargo build --release --locked --bin flashsale
+	scripts/fuzz-api
 
 lint: ## Format, clippy and documentation, without a warning
 	cargo fmt --all --check

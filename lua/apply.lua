@@ -1,57 +1,113 @@
 -- apply(KEYS, ARGV): one whole batch of ops, atomically.
 --
 -- KEYS, in this order:
---   1 meta  2 log  3 accounts  4 bought  5 stock  6 catalog
---   7..10 idem of the days first_idem_day .. first_idem_day + 3 (UTC days since 1970)
---   11..13 sales of the three business days that ARGV's `sales_days` names
--- ARGV[1]: MessagePack {epoch, acknowledged, not_after, nonce, rules {charge_unit, charge_max, balance_max, backlog_max},
---   first_idem_day, sales_days [{day, starts, ends}], ops [{op, user, key, fingerprint, args}]}; times in ms since 1970.
+--   1 meta  2 log  3 accounts  4 bought  5 stock  6 catalog  7 coupons  8 wallets  9 carts  10 open  11 due  12 restock
+--   13..16 idem of the days first_idem_day .. first_idem_day + 3 (UTC days since 1970)
+--   17..20 sales of the four business days that ARGV's `sales_days` names
+-- ARGV[1]: MessagePack {epoch, acknowledged, not_after, nonce, settings, ops [{op, user, key, fingerprint, args}]}; times in ms since
+--   1970. `settings` is a string, packed once more, by position: [rules (see RULES), first_idem_day, sales_days [[day, starts, ends]]].
 -- Answer: MessagePack [status, now_ms, seq, results]. `status` is OPEN, or the reason why the gate is closed and nothing
 --   happened. `results` is flat: for each op a kind (0 decided, 1 replayed, 2 refused) and a packed payload (an event
 --   [fingerprint, key, type, version, [fields]], or a refusal {code, details}).
 
 local DECIDED, REPLAYED, REFUSED = 0, 1, 2
 
-local DAY_MS = 86400000
+-- Where the idempotency records and the sales stand in KEYS: before the first of them.
+local IDEM_KEYS, SALES_KEYS = 12, 16
 
 -- A record of day D answers repeats until the end of D + 1 at least; the hour more is for nobody's clock but tidiness.
 local IDEM_KEEP_S = 2 * 86400 + 3600
 local SALES_KEEP_S = 30 * 86400
 
+-- The business rules in the order in which they travel: that of the struct `Rules` in `src/engine/batch.rs`.
+local RULES = { 'charge_unit', 'charge_max', 'balance_max', 'open_charges_max', 'open_orders_max', 'items_max', 'quantity_max',
+  'reservation_ttl_ms', 'cancel_window_ms', 'recovery_ms', 'restock_threshold', 'backlog_max' }
+
+-- The last settings, packed and unpacked: they change once a day, and unpacking them would cost every batch as much as an
+-- order. Nothing but the sender's own words is remembered, so it does not matter when this is lost.
+local settings_packed, settings_unpacked
+
+local function settings_of(packed)
+  if packed ~= settings_packed then
+    local fields = cmsgpack.unpack(packed)
+    local rules, sales_days = {}, {}
+    for i, name in ipairs(RULES) do
+      rules[name] = fields[1][i]
+    end
+    for i, day in ipairs(fields[3]) do
+      sales_days[i] = { day = day[1], starts = day[2], ends = day[3] }
+    end
+    settings_packed = packed
+    settings_unpacked = { rules = rules, first_idem_day = fields[2], sales_days = sales_days }
+  end
+  return settings_unpacked
+end
+
+-- The columns that few batches touch: name → place in KEYS. They are made when an op asks for them.
+local RARE = { coupons = 7, wallets = 8, carts = 9, open = 10, restock = 12 }
+
 -- The context of one batch: the clock, meta, the columns, and what the ops added up. nil when this server's idea of
 -- the day is more than a day away from the clock of Redis: then the right keys were not brought.
 local function new_context(keys, batch, meta)
-  local now = now_ms()
+  local now, settings = now_ms(), settings_of(batch.settings)
   -- The day of the records never goes back: a clock set back over midnight would look for them in the wrong days.
   local clock = math.max(now, meta.clock)
-  local day = math.floor(clock / DAY_MS) - batch.first_idem_day
+  local day = math.floor(clock / DAY_MS) - settings.first_idem_day
   if day < 1 or day > 3 then
     return nil
   end
   local ctx = {
-    now_ms = now, clock_ms = clock, meta = meta, seq = meta.seq, rules = batch.rules, events = {}, event_count = 0, sold = {},
+    now_ms = now, clock_ms = clock, meta = meta, seq = meta.seq, rules = settings.rules, events = {}, event_count = 0,
+    sold = {}, unsold = {}, sales_keys = {}, due = { key = keys[11], changed = {} },
     accounts = column(keys[3], cmsgpack.unpack, cmsgpack.pack),
     bought = column(keys[4], tonumber),
     stock = column(keys[5], tonumber),
     catalog = column(keys[6], cmsgpack.unpack, cmsgpack.pack),
-    idem_yesterday = column(keys[6 + day]),
-    idem_today = column(keys[7 + day]),
-    idem_expires_s = (batch.first_idem_day + day) * DAY_MS / 1000 + IDEM_KEEP_S,
+    idem_yesterday = column(keys[IDEM_KEYS + day]),
+    idem_today = column(keys[IDEM_KEYS + day + 1]),
+    idem_expires_s = (settings.first_idem_day + day) * DAY_MS / 1000 + IDEM_KEEP_S,
   }
-  for i, sales in ipairs(batch.sales_days) do
-    if now >= sales.starts and now < sales.ends then
+  setmetatable(ctx, { __index = function(_, name)
+    local place = RARE[name]
+    if place then
+      -- In `open` stand events, packed once and for all.
+      local rare = name == 'open' and column(keys[place]) or column(keys[place], cmsgpack.unpack, cmsgpack.pack)
+      rawset(ctx, name, rare)
+      return rare
+    end
+  end })
+  -- Not the first: a refund corrects the day of its sale, which is the day before at the earliest.
+  for i, sales in ipairs(settings.sales_days) do
+    ctx.sales_keys[sales.day] = keys[SALES_KEYS + i]
+    if i > 1 and now >= sales.starts and now < sales.ends then
       ctx.business_day = sales.day
-      ctx.sales_key = keys[10 + i]
       ctx.sales_expires_s = math.floor(sales.ends / 1000) + SALES_KEEP_S
-      return ctx
     end
   end
-  return nil
+  return ctx.business_day and ctx or nil
+end
+
+-- Reads the idempotency records of all calls: today's and yesterday's. By hand, because every op of every batch has them.
+local function fetch_records(ctx, calls)
+  local fields = {}
+  for i, call in ipairs(calls) do
+    local field = call.user .. ' ' .. call.key
+    call.record, fields[i] = field, field
+  end
+  local records = ctx.idem_today.value
+  for first = 1, #fields, CHUNK_FIELDS do
+    local last = math.min(first + CHUNK_FIELDS - 1, #fields)
+    local of_today = redis.call('HMGET', ctx.idem_today.key, unpack(fields, first, last))
+    local of_yesterday = redis.call('HMGET', ctx.idem_yesterday.key, unpack(fields, first, last))
+    for i = first, last do
+      records[fields[i]] = of_today[i - first + 1] or of_yesterday[i - first + 1]
+    end
+  end
 end
 
 -- One op: a repeat is answered from its record, a new one is decided. Returns kind and packed payload.
 local function decide(ctx, call)
-  local record = get(ctx.idem_today, call.record) or get(ctx.idem_yesterday, call.record)
+  local record = ctx.idem_today.value[call.record]
   if record then
     if fingerprint_of(record) ~= call.fingerprint then
       return REFUSED, cmsgpack.pack({ code = 'IDEMPOTENCY_KEY_REUSED', details = {} })
@@ -61,32 +117,49 @@ local function decide(ctx, call)
   if ctx.seq - ctx.meta.committed >= ctx.rules.backlog_max then
     return REFUSED, cmsgpack.pack({ code = 'BACKLOG_FULL', details = {} })
   end
-  local event, refusal = ops[call.op].decide(ctx, call)
+  local event, refusal, settled = ops[call.op].decide(ctx, call)
   if refusal then
     return REFUSED, cmsgpack.pack(refusal)
+  elseif settled then
+    -- What it asks for happened earlier, under another key: that event answers it.
+    return REPLAYED, settled
   end
   set(ctx.idem_today, call.record, event)
   return DECIDED, event
 end
 
+-- The columns that a batch may have changed, `due` and the sales apart.
+local STORED = { 'accounts', 'bought', 'stock', 'catalog', 'coupons', 'wallets', 'carts', 'open', 'restock', 'idem_today' }
+
+-- Units that were sold today, and less those that were refunded, each on the day of its sale.
+local function store_sales(ctx)
+  for product_id, quantity in pairs(ctx.sold) do
+    redis.call('ZINCRBY', ctx.sales_keys[ctx.business_day], quantity, product_id)
+  end
+  if next(ctx.sold) then
+    redis.call('EXPIREAT', ctx.sales_keys[ctx.business_day], ctx.sales_expires_s, 'NX')
+  end
+  for day, products in pairs(ctx.unsold) do
+    for product_id, quantity in pairs(products) do
+      redis.call('ZINCRBY', ctx.sales_keys[day], -quantity, product_id)
+    end
+    redis.call('ZREMRANGEBYSCORE', ctx.sales_keys[day], '-inf', 0)
+  end
+end
+
 local function store_columns(keys, ctx, batch)
   local meta = ctx.meta
-  store(ctx.accounts)
-  store(ctx.bought)
-  store(ctx.stock)
-  store(ctx.catalog)
-  store(ctx.idem_today)
+  for _, name in ipairs(STORED) do
+    local col = rawget(ctx, name)
+    if col and col.changed_count > 0 then
+      store(col)
+    end
+  end
   redis.call('EXPIREAT', ctx.idem_today.key, ctx.idem_expires_s, 'NX')
-  local sold_any = false
-  for product_id, quantity in pairs(ctx.sold) do
-    redis.call('ZINCRBY', ctx.sales_key, quantity, product_id)
-    sold_any = true
-  end
-  if sold_any then
-    redis.call('EXPIREAT', ctx.sales_key, ctx.sales_expires_s, 'NX')
-  end
+  store_due(ctx.due)
+  store_sales(ctx)
   redis.call('HSET', keys[1], 'seq', ctx.seq, 'nonce', batch.nonce, 'clock', ctx.clock_ms,
-    'product_last', meta.product_last, 'catalog_version', meta.catalog_version)
+    'product_last', meta.product_last, 'coupon_last', meta.coupon_last, 'catalog_version', meta.catalog_version)
 end
 
 -- Writes everything the batch decided. An entry of the log has the fields prev and nonce (of the batch before and of this
@@ -119,17 +192,20 @@ local function apply(keys, argv)
     return cmsgpack.pack({ 'CLOCK', 0, meta.seq, {} })
   end
 
+  fetch_records(ctx, batch.ops)
   for _, call in ipairs(batch.ops) do
-    local record = call.user .. ' ' .. call.key
-    call.record = record
-    want(ctx.idem_today, record)
-    want(ctx.idem_yesterday, record)
     ops[call.op].want(ctx, call)
   end
   fetch(ctx.idem_today)
   fetch(ctx.idem_yesterday)
   fetch(ctx.accounts)
   fetch(ctx.catalog)
+  for name in pairs(RARE) do
+    local rare = rawget(ctx, name)
+    if rare then
+      fetch(rare)
+    end
+  end
   for _, call in ipairs(batch.ops) do
     local want_after_catalog = ops[call.op].want_after_catalog
     if want_after_catalog then

@@ -17,7 +17,7 @@ end
 -- has lost what was answered, whatever its run_id says (a replica may have been master in between).
 local function check_gate(meta_key, epoch, acknowledged)
   local raw = redis.call('HMGET', meta_key, 'epoch', 'run_id', 'seq', 'committed', 'nonce', 'fenced',
-    'product_last', 'catalog_version', 'clock')
+    'product_last', 'catalog_version', 'clock', 'coupon_last')
   local meta = {
     epoch = tonumber(raw[1] or 0),
     run_id = raw[2] or '',
@@ -28,6 +28,7 @@ local function check_gate(meta_key, epoch, acknowledged)
     product_last = tonumber(raw[7] or 0),
     catalog_version = tonumber(raw[8] or 0),
     clock = tonumber(raw[9] or 0),
+    coupon_last = tonumber(raw[10] or 0),
   }
   if not raw[1] then
     return meta, 'EMPTY'

@@ -6,6 +6,8 @@ local NUMBER_MAX = 9007199254740991
 -- The last ms of the year 9999: what every calendar can hold.
 local TIME_MAX_MS = 253402300799999
 
+local DAY_MS = 86400000
+
 -- Refuses: `code` is one of the op's closed list, `details` the extension members of the answer (camelCase, never nil).
 local function refuse(code, details)
   return nil, { code = code, details = details }
@@ -31,20 +33,14 @@ end
 
 -- Appends the event of the op that is being decided and returns it packed:
 -- [fingerprint, key, type, version, [seq, at, fields …]]. The fields are the arguments, in the order of the op's header;
--- new ones are only ever added at the end. `tail` is what is packed already: the last field, or nil. The same string
--- goes to the log, into the idempotency record and into the reply, so it is packed once.
-local function emit(ctx, call, event_type, version, tail, ...)
-  local pack, count = cmsgpack.pack, select('#', ...) + 2
+-- new ones are only ever added at the end. `tail`: the last `tail_count` fields, packed already ('' and 0: none). The same
+-- string goes to the log, into the idempotency record and into the reply, so it is packed once.
+local function emit(ctx, call, event_type, version, tail, tail_count, ...)
+  local pack, count = cmsgpack.pack, select('#', ...) + 2 + tail_count
   local seq = ctx.seq + 1
   ctx.seq = seq
-  local packed
-  if tail then
-    packed = array_head(5) .. pack(call.fingerprint, call.key, event_type, version) .. array_head(count + 1)
-      .. pack(seq, ctx.now_ms, ...) .. tail
-  else
-    packed = array_head(5) .. pack(call.fingerprint, call.key, event_type, version) .. array_head(count)
-      .. pack(seq, ctx.now_ms, ...)
-  end
+  local packed = array_head(5) .. pack(call.fingerprint, call.key, event_type, version) .. array_head(count)
+    .. pack(seq, ctx.now_ms, ...) .. tail
   local events = ctx.event_count + 1
   ctx.event_count = events
   ctx.events[events] = packed

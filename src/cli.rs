@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Config, Source};
 use crate::dev::{self, DevOptions};
 use crate::http::auth::Minter;
+use crate::sandbox::SandboxOptions;
 use crate::service::Service;
 
 #[derive(Debug, Parser)]
@@ -31,7 +32,7 @@ enum Command {
         /// TOML file with settings; the environment wins over it.
         #[arg(long)]
         config: Option<PathBuf>,
-        /// Parts to run, comma separated: api, writer.
+        /// Parts to run, comma separated: api, writer, sweeper.
         #[arg(long)]
         roles: Option<String>,
     },
@@ -56,6 +57,8 @@ enum Command {
         #[arg(long, default_value_t = dev::TOKEN_TTL_S)]
         ttl: u64,
     },
+    /// Play the other side: a payment gateway with faults to switch on, for development and tests.
+    Sandbox(SandboxOptions),
     /// List every setting with its default and meaning.
     Settings,
 }
@@ -102,6 +105,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
             print_line(&minter.mint(&user, role.is_some(), ttl)?);
             Ok(())
         }
+        Command::Sandbox(options) => runtime()?.block_on(crate::sandbox::run(options)),
         Command::Settings => {
             for setting in Config::reference() {
                 let name = setting.name.to_ascii_uppercase();

@@ -63,6 +63,16 @@ metrics_list! {
     counter WRITER_PARKED = "flashsale_writer_parked_events_total";
     /// Events parked right now, by cell.
     gauge WRITER_PARKED_NOW = "flashsale_writer_parked_events";
+    /// Calls of the payment gateway, by call and verdict.
+    counter GATEWAY_CALLS = "flashsale_gateway_calls_total";
+    /// Time of one call of the payment gateway, by call, in seconds.
+    histogram GATEWAY_SECONDS = "flashsale_gateway_seconds";
+    /// Verdicts of the gateway that the engine could not be told; the sweeper asks again.
+    counter SETTLE_FAILURES = "flashsale_settle_failures_total";
+    /// Orders and charges that were due, by outcome: finished, postponed.
+    counter SWEPT = "flashsale_swept_total";
+    /// Orders that have been held for longer than `held_alert_ms`.
+    gauge ORDERS_HELD_TOO_LONG = "flashsale_orders_held_too_long";
     /// 1 while the writer is stopped by something that a person must look at, by cell.
     gauge WRITER_STOPPED = "flashsale_writer_stopped";
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::catalog::coupons::CouponCache;
 use crate::catalog::popular::PopularCache;
 use crate::catalog::products::ProductCache;
 use crate::config::{Config, Role};
@@ -18,7 +19,9 @@ use crate::engine::cell::{Cell, CellShared};
 use crate::engine::ids::CellId;
 use crate::engine::keeper::Keeper;
 use crate::engine::lane::{Lane, LaneConfig};
-use crate::http::app::App;
+use crate::gateway::settler::Settler;
+use crate::gateway::{Gateway, GatewaySettings};
+use crate::http::app::{App, Caches, Parts};
 use crate::http::auth::Verifier;
 use crate::http::routes::Listener;
 use crate::http::server::Server;
@@ -26,6 +29,7 @@ use crate::http::token_cache::TokenCache;
 use crate::redis::client::RedisClient;
 use crate::redis::keys::CellKeys;
 use crate::redis::library::Library;
+use crate::sweeper::{Sweeper, watch_held};
 use crate::writer::Writer;
 
 /// Cells that a service has. Borrowing between cells is to come; until then there is one.
@@ -48,6 +52,7 @@ pub struct Service {
     /// End by themselves after `stop`.
     servers: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
+    sweepers: Vec<JoinHandle<()>>,
     lanes: Vec<JoinHandle<()>>,
     /// Never end by themselves.
     background: Vec<JoinHandle<()>>,
@@ -68,7 +73,7 @@ impl Service {
         let stop = CancellationToken::new();
         let instance = Uuid::new_v4();
         let (mut cells, mut keepers, mut lanes, mut background) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let (mut servers, mut writers) = (Vec::new(), Vec::new());
+        let (mut servers, mut writers, mut sweepers) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..CELLS {
             let id = CellId::new(number).expect("below the bound of cells");
             let keys = CellKeys::new(&config.redis_namespace, id);
@@ -91,14 +96,19 @@ impl Service {
 
         let engine = Engine::new(cells);
         let zone = TimeZone::get(&config.business_timezone)?;
-        let products = Arc::new(ProductCache::new(engine.clone()));
-        let popular = Arc::new(PopularCache::new(engine.clone(), zone));
-        let (cache, pause) = (products.clone(), config.catalog_refresh_ms);
-        background.push(tokio::spawn(async move { cache.run(pause).await }));
-        let (cache, pause) = (popular.clone(), config.popular_refresh_ms);
-        background.push(tokio::spawn(async move { cache.run(pause).await }));
-
-        let app = Arc::new(App::new(config.clone(), engine, pool, (products, popular), tokens, prometheus));
+        let settler = settler(&config, &engine)?;
+        if config.roles.has(Role::Sweeper) {
+            for cell in engine.cells() {
+                let sweeper = Sweeper::new(cell.clone(), engine.clone(), settler.clone(), config.clone());
+                let stop = stop.clone();
+                sweepers.push(tokio::spawn(async move { sweeper.run(stop).await }));
+            }
+            let (pool, alert_after) = (pool.clone(), config.held_alert_ms);
+            background.push(tokio::spawn(async move { watch_held(&pool, alert_after).await }));
+        }
+        let caches = start_caches(&config, &engine, zone, &mut background);
+        let parts = Parts { config: config.clone(), engine, pool, caches, settler, tokens, prometheus };
+        let app = Arc::new(App::new(parts));
         let housekeeping = app.clone();
         background.push(tokio::spawn(async move {
             loop {
@@ -113,7 +123,7 @@ impl Service {
         for server in public.into_iter().chain([operations]) {
             servers.push(tokio::spawn(server.run(app.clone(), stop.clone())));
         }
-        Ok(Self { address, ops_address, app, config, stop, keepers, servers, writers, lanes, background })
+        Ok(Self { address, ops_address, app, config, stop, keepers, servers, writers, sweepers, lanes, background })
     }
 
     /// Ends in order: no new connections, open requests answered, lanes flushed, a last report. Bounded in time.
@@ -124,6 +134,12 @@ impl Service {
         self.stop.cancel();
         for server in self.servers {
             let _ = server.await;
+        }
+        // They hold on to the lanes; what they do not finish now comes again.
+        for mut sweeper in self.sweepers {
+            if tokio::time::timeout(self.config.shutdown_timeout_ms, &mut sweeper).await.is_err() {
+                sweeper.abort();
+            }
         }
         for task in &self.background {
             task.abort();
@@ -141,4 +157,32 @@ impl Service {
             keeper.stop().await;
         }
     }
+}
+
+/// Payments over the gateway, if one is configured.
+fn settler(config: &Config, engine: &Engine) -> anyhow::Result<Option<Settler>> {
+    if config.gateway_url.is_empty() {
+        return Ok(None);
+    }
+    let gateway = Gateway::new(GatewaySettings {
+        url: config.gateway_url.clone(),
+        api_key: config.gateway_api_key.clone(),
+        timeout: config.gateway_timeout_ms,
+        in_flight_max: config.gateway_in_flight_max,
+    })?;
+    Ok(Some(Settler::new(engine.clone(), gateway, &config.redis_namespace)))
+}
+
+/// Makes the caches and keeps them fresh in the background.
+fn start_caches(config: &Config, engine: &Engine, zone: TimeZone, background: &mut Vec<JoinHandle<()>>) -> Caches {
+    let products = Arc::new(ProductCache::new(engine.clone()));
+    let coupons = Arc::new(CouponCache::new(engine.clone()));
+    let popular = Arc::new(PopularCache::new(engine.clone(), zone));
+    let (cache, pause) = (products.clone(), config.catalog_refresh_ms);
+    background.push(tokio::spawn(async move { cache.run(pause).await }));
+    let (cache, pause) = (coupons.clone(), config.catalog_refresh_ms);
+    background.push(tokio::spawn(async move { cache.run(pause).await }));
+    let (cache, pause) = (popular.clone(), config.popular_refresh_ms);
+    background.push(tokio::spawn(async move { cache.run(pause).await }));
+    Caches { products, coupons, popular }
 }

@@ -1,6 +1,6 @@
 --[[
 op: charge_balance
-purpose: credit a user's balance
+purpose: credit a user's balance at once, where no gateway is asked
 args: amount
 columns: accounts
 refusals:
@@ -13,25 +13,16 @@ ops.charge_balance = {
   end,
 
   decide = function(ctx, call)
-    local user, amount, rules = call.user, call.args.amount, ctx.rules
+    local user, amount = call.user, call.args.amount
     local account = account_of(ctx, user)
-    local reason
-    if amount <= 0 then
-      reason = 'NOT_POSITIVE'
-    elseif amount % rules.charge_unit ~= 0 then
-      reason = 'NOT_A_MULTIPLE_OF_UNIT'
-    elseif amount > rules.charge_max then
-      reason = 'ABOVE_MAXIMUM'
-    elseif account.balance + amount > rules.balance_max then
-      reason = 'ABOVE_BALANCE_CAP'
-    end
-    if reason then
-      return refuse('INVALID_AMOUNT', { reason = reason, amount = amount })
+    local _, refusal = charge_refusal(ctx, account, amount)
+    if refusal then
+      return nil, refusal
     end
 
     local previous = account.balance
     account.balance = previous + amount
     set(ctx.accounts, user, account)
-    return emit(ctx, call, 'balance_charged', 1, nil, user, amount, previous, account.balance, account.used)
+    return emit(ctx, call, 'balance_charged', 1, '', 0, user, amount, previous, account.balance, account.used)
   end,
 }

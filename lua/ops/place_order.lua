@@ -1,111 +1,78 @@
 --[[
 op: place_order
-purpose: buy items and pay for them from the balance: stock, limit, balance and ranking, all or none
-args: items [{product, quantity}], final?, address?
-columns: accounts, catalog, stock, bought, sales
+purpose: buy items (or the cart) and pay for them from the balance: stock, limit, coupons, balance and ranking, all or none
+args: items? [{product, quantity}], coupons?, final?, address? (without items: the cart, which is emptied)
+columns: accounts, catalog, stock, bought, coupons, wallets, carts, sales
 refusals:
+  CART_EMPTY {}
   PRODUCT_NOT_FOUND {productId}
   SALE_NOT_OPEN {productId, opensAt}
   SALE_CLOSED {productId, closedAt}
   EXCEEDED_LIMITED_QUANTITY {productId, limitPerUser, alreadyBought}
   INSUFFICIENT_STOCK {insufficientItems [{productId, productName, requestedQuantity, availableStock}]}
   INVALID_INPUT {reason}
+  INVALID_COUPON {couponId, reason}
   AMOUNT_MISMATCH {finalAmount}
   INSUFFICIENT_BALANCE {requiredAmount, currentBalance, shortfall}
-event: order_confirmed 1 {seq, at, user, day, total, discount, final, method, address?, balance, used, items [{product, name, price, quantity, discount}]}
+event: order_confirmed 1 {seq, at, user, day, total, discount, final, method, address?, balance, used, items [{product, name, price, quantity, discount, counted?}], coupons?, cart?}
 ]]
+
+-- The two last fields of most orders: no coupons, not from the cart (MessagePack nil, nil).
+local NEITHER = '\192\192'
+
 ops.place_order = {
   want = function(ctx, call)
-    want(ctx.accounts, call.user)
-    for _, item in ipairs(call.args.items) do
-      want(ctx.catalog, item.product)
-      want(ctx.stock, item.product)
+    local user, args = call.user, call.args
+    want(ctx.accounts, user)
+    if args.items then
+      for _, item in ipairs(args.items) do
+        want(ctx.catalog, item.product)
+        want(ctx.stock, item.product)
+      end
+    else
+      want(ctx.carts, user)
+    end
+    if args.coupons then
+      want(ctx.wallets, user)
+      for _, id in ipairs(args.coupons) do
+        want(ctx.coupons, id)
+      end
     end
   end,
 
   want_after_catalog = function(ctx, call)
-    for _, item in ipairs(call.args.items) do
+    for _, item in ipairs(call.args.items or {}) do
       local product = get(ctx.catalog, item.product)
       if product and product.limit then
-        want(ctx.bought, bought_field(call.user, item.product))
+        want(ctx.bought, user_product(call.user, item.product))
       end
     end
   end,
 
   decide = function(ctx, call)
     local user, args = call.user, call.args
-    local items = args.items
-    local lines, seen, short, total = {}, {}, nil, 0
-
-    if #items == 0 then
-      return refuse('INVALID_INPUT', { reason = 'an order needs items' })
+    local items, total, discount, by_line = draft_order(ctx, user, args)
+    if not items then
+      return nil, total
     end
-    for i, item in ipairs(items) do
-      local id, quantity = item.product, item.quantity
-      if seen[id] then
-        -- Each line is checked against the whole stock, so a product must not come twice.
-        return refuse('INVALID_INPUT', { reason = 'a product appears twice' })
-      end
-      seen[id] = true
-      if quantity < 1 then
-        return refuse('INVALID_INPUT', { reason = 'a quantity is below 1' })
-      end
-      local product = sellable(ctx, id)
-      if not product then
-        return refuse('PRODUCT_NOT_FOUND', { productId = id })
-      end
-      local code, details = window_refusal(ctx, id, product)
-      if code then
-        return refuse(code, details)
-      end
-      if product.limit then
-        local already = get(ctx.bought, bought_field(user, id)) or 0
-        if already + quantity > product.limit then
-          return refuse('EXCEEDED_LIMITED_QUANTITY',
-            { productId = id, limitPerUser = product.limit, alreadyBought = already })
-        end
-      end
-      local available = get(ctx.stock, id) or 0
-      if available < quantity then
-        short = short or {}
-        short[#short + 1] = { productId = id, productName = product.name, requestedQuantity = quantity,
-          availableStock = available }
-      end
-      total = total + product.price * quantity
-      lines[i] = array_head(5) .. cmsgpack.pack(id, product.name, product.price, quantity, 0)
-    end
-
-    if short then
-      return refuse('INSUFFICIENT_STOCK', { insufficientItems = short })
-    end
-    local account = account_of(ctx, user)
-    local final = total
+    local account, final = account_of(ctx, user), total - discount
     if account.used + final > NUMBER_MAX then
       return refuse('INVALID_INPUT', { reason = 'the amount is too large' })
-    end
-    if args.final and args.final ~= final then
-      return refuse('AMOUNT_MISMATCH', { finalAmount = final })
-    end
-    if account.balance < final then
+    elseif account.balance < final then
       return refuse('INSUFFICIENT_BALANCE', { requiredAmount = final, currentBalance = account.balance,
         shortfall = final - account.balance })
     end
 
     -- Everything is decided; from here on nothing refuses.
-    for _, item in ipairs(items) do
-      local id, quantity = item.product, item.quantity
-      set(ctx.stock, id, get(ctx.stock, id) - quantity)
-      if get(ctx.catalog, id).limit then
-        local field = bought_field(user, id)
-        set(ctx.bought, field, (get(ctx.bought, field) or 0) + quantity)
-      end
-      ctx.sold[id] = (ctx.sold[id] or 0) + quantity
+    local method, more = 'BALANCE', NEITHER
+    if args.coupons or not args.items then
+      more = cmsgpack.pack(args.coupons, not args.items or nil)
     end
+    local lines = take_goods(ctx, user, args, items, by_line, ctx.seq + 1, more, ctx.sold)
     account.balance = account.balance - final
     account.used = account.used + final
     set(ctx.accounts, user, account)
-    local discount, method = 0, 'BALANCE'
-    return emit(ctx, call, 'order_confirmed', 1, array_head(#lines) .. table.concat(lines),
-      user, ctx.business_day, total, discount, final, method, args.address, account.balance, account.used)
+    return emit(ctx, call, 'order_confirmed', 1, lines, 3, user, ctx.business_day, total, discount, final, method,
+      args.address, account.balance, account.used)
   end,
 }

@@ -29,7 +29,7 @@ ops.put_product = {
     -- What a sender packs as 2^63 or more arrives as a negative number, so both bounds matter.
     for _, member in ipairs({ 'price', 'stock', 'limit' }) do
       local number, least = args[member], member == 'limit' and 1 or 0
-      if number and (number < least or number > NUMBER_MAX) then
+      if number and (number < least or number > (member == 'stock' and STOCK_MAX or NUMBER_MAX)) then
         return refuse('INVALID_INPUT', { reason = member .. ' is out of range' })
       end
     end
@@ -68,7 +68,7 @@ ops.put_product = {
     product.version = product.version + 1
     set(ctx.catalog, id, product)
     local created, stock = args.product == nil, get(ctx.stock, id) or 0
-    local event = emit(ctx, call, 'product_put', 1, nil, id, product.name, product.price, product.limit, product.starts,
+    local event = emit(ctx, call, 'product_put', 1, '', 0, id, product.name, product.price, product.limit, product.starts,
       product.ends, product.status, product.version, created, stock, by)
     ctx.meta.catalog_version = ctx.seq
     return event

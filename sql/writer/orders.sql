@@ -1,4 +1,4 @@
--- Orders that were paid from the balance at once.
+-- Orders that were paid from the balance at once, without coupons.
 INSERT INTO orders (cell, order_id, user_id, status, total_amount, discount_amount, final_amount, payment_method,
     shipping_address, business_day, seq, paid_at, created_at, updated_at)
 SELECT $1::int2, o.order_id, o.user_id, 'CONFIRMED', o.total, o.discount, o.final, o.method, o.address, o.day, o.seq,

@@ -1,15 +1,12 @@
 //! All products with their stock, at most `catalog_refresh_ms` (and one read) old while Redis answers.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
-use metrics::{Counter, counter};
-use tokio::sync::Mutex;
-
+use super::refreshed::Refreshed;
 use crate::engine::Engine;
-use crate::engine::op::{ProductId, ProductStatus};
+use crate::engine::op::{ItemStatus, ProductId};
 use crate::engine::reads::{self, ReadError};
-use crate::metrics as names;
 
 /// A product with its stock. Times in ms since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +26,7 @@ pub struct Product {
     /// End of the sale window.
     pub ends: Option<i64>,
     /// Whether it can be sold.
-    pub status: ProductStatus,
+    pub status: ItemStatus,
 }
 
 /// All products at one moment.
@@ -44,69 +41,40 @@ pub struct Snapshot {
 impl Snapshot {
     /// Products that buyers see, by id.
     pub fn on_sale(&self) -> impl Iterator<Item = &Product> {
-        self.products.values().filter(|product| product.status == ProductStatus::Normal)
+        self.products.values().filter(|product| product.status == ItemStatus::Normal)
     }
 
     /// A product that buyers see.
     pub fn get_on_sale(&self, id: ProductId) -> Option<&Product> {
-        self.products.get(&id).filter(|product| product.status == ProductStatus::Normal)
+        self.products.get(&id).filter(|product| product.status == ItemStatus::Normal)
     }
 }
 
 /// The cache.
 pub struct ProductCache {
     engine: Engine,
-    current: RwLock<Option<Arc<Snapshot>>>,
-    /// Held while reading: one read at a time, however many wait for it.
-    filling: Mutex<()>,
-    hits: Counter,
-    misses: Counter,
-    failures: Counter,
+    products: Refreshed<Snapshot>,
 }
 
 impl ProductCache {
     /// Empty until the first refresh.
     pub fn new(engine: Engine) -> Self {
-        Self {
-            engine,
-            current: RwLock::new(None),
-            filling: Mutex::new(()),
-            hits: counter!(names::CACHE_HITS, "cache" => "products"),
-            misses: counter!(names::CACHE_MISSES, "cache" => "products"),
-            failures: counter!(names::CACHE_REFRESH_FAILURES, "cache" => "products"),
-        }
+        Self { engine, products: Refreshed::new("products") }
     }
 
     /// The last good value; reads it when there is none yet.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ReadError> {
-        if let Some(snapshot) = self.current() {
-            self.hits.increment(1);
-            return Ok(snapshot);
-        }
-        self.misses.increment(1);
-        self.refresh().await;
-        self.current().ok_or_else(|| ReadError("the catalogue was never read".to_owned()))
+        self.products.get(async |old| self.load(old).await).await
     }
 
     /// Whether there is a value.
     pub fn is_filled(&self) -> bool {
-        self.current().is_some()
+        self.products.current().is_some()
     }
 
     /// Reads anew. The last good value stays when that fails.
     pub async fn refresh(&self) {
-        let _one_at_a_time = self.filling.lock().await;
-        let old = self.current();
-        match reads::products(&self.engine.product_cell().shared, old.as_ref().map(|old| old.version)).await {
-            Ok(read) => {
-                let new = Arc::new(merge(old.as_deref(), read));
-                *self.current.write().expect("nobody panics while holding it") = Some(new);
-            }
-            Err(error) => {
-                self.failures.increment(1);
-                tracing::debug!(%error, "the catalogue was not refreshed");
-            }
-        }
+        self.products.refresh(async |old| self.load(old).await).await;
     }
 
     /// Refreshes for ever.
@@ -117,8 +85,10 @@ impl ProductCache {
         }
     }
 
-    fn current(&self) -> Option<Arc<Snapshot>> {
-        self.current.read().expect("nobody panics while holding it").clone()
+    async fn load(&self, old: Option<Arc<Snapshot>>) -> Result<Snapshot, ReadError> {
+        let known_version = old.as_ref().map(|old| old.version);
+        let read = reads::products(&self.engine.product_cell().shared, known_version).await?;
+        Ok(merge(old.as_deref(), read))
     }
 }
 

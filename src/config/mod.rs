@@ -58,8 +58,8 @@ pub struct SettingReference {
 }
 
 settings! {
-    /// Parts of the service that this process runs: api, writer.
-    roles: Roles = Some("api,writer");
+    /// Parts of the service that this process runs: api, writer, sweeper.
+    roles: Roles = Some("api,writer,sweeper");
     /// Address of the public listener.
     listen: SocketAddr = Some("127.0.0.1:8080");
     /// Address of the operations listener (metrics, health, admin); keep it off the internet.
@@ -105,7 +105,7 @@ settings! {
     /// Time for a request's body to arrive, in ms.
     http_body_timeout_ms: Duration = Some("5000");
     /// Time for a handler, in ms; above `op_deadline_ms`.
-    http_handler_timeout_ms: Duration = Some("15000");
+    http_handler_timeout_ms: Duration = Some("20000");
     /// Requests per second of one user (429 beyond); short bursts may take twice as many. 0: no limit.
     http_user_requests_per_s_max: u32 = Some("200");
     /// Time between "not ready" and the last new connection at shutdown, in ms; give load balancers theirs.
@@ -130,18 +130,49 @@ settings! {
     charge_unit: u64 = Some("100");
     /// Largest single charge, in minor units.
     charge_max: u64 = Some("1000000");
-    /// Largest balance, in minor units.
+    /// Largest balance, in minor units; charges that the gateway has not answered count.
     balance_max: u64 = Some("1000000000000");
-    /// Items in one order.
+    /// Charges of one user that the gateway has not answered.
+    open_charges_max: u32 = Some("10");
+    /// Items in one order, and in a cart.
     order_items_max: usize = Some("50");
-    /// Units of one product in one order.
+    /// Units of one product in one order, and in a cart.
     order_quantity_max: u32 = Some("1000");
     /// Whether an order must carry a shipping address.
     shipping_address_required: bool = Some("false");
+    /// How long a reserved order (payment LATER) can be paid before it expires, in ms.
+    reservation_ttl_ms: Duration = Some("600000");
+    /// How long a paid order can be cancelled, in ms; below 24 h.
+    cancel_window_ms: Duration = Some("1800000");
+    /// Unpaid orders of one user.
+    max_open_orders: u32 = Some("3");
+    /// Stock at which a product that was sold out is back, for those who asked to be told.
+    restock_threshold: u64 = Some("1");
     /// Events that may wait for PostgreSQL (503 beyond).
     log_backlog_max: u64 = Some("5000000");
     /// Time zone of the business day that rankings count by (IANA name).
     business_timezone: String = Some("Asia/Seoul");
+
+    /// Payment gateway, as `http(s)://host[:port]/path`. Empty: charges are credited at once, and nobody pays by card.
+    gateway_url: String = Some("");
+    /// Sent to the gateway as a bearer token.
+    gateway_api_key: Secret = Some("");
+    /// Time for one call of the gateway, in ms; without a clear answer by then the client gets 202.
+    gateway_timeout_ms: Duration = Some("3000");
+    /// Calls of the gateway under way (503 beyond).
+    gateway_in_flight_max: usize = Some("64");
+    /// How long the gateway's answer may be open before the sweeper asks again, in ms; then after twice the time, and so on.
+    gateway_recovery_ms: Duration = Some("60000");
+    /// Longest pause between two such questions, in ms.
+    gateway_recovery_max_ms: Duration = Some("3600000");
+    /// Age of a held order at which an operator is alerted, in ms.
+    held_alert_ms: Duration = Some("3600000");
+    /// Pause between two looks of the sweeper at what is due, in ms.
+    sweep_interval_ms: Duration = Some("1000");
+    /// Orders and charges that the sweeper works on at once.
+    sweep_batch_max: usize = Some("32");
+    /// Pause between two comparisons of Redis with PostgreSQL, in ms. 0: never.
+    verify_interval_ms: Duration = Some("600000");
 
     /// Age of catalogue and stock in answers, in ms: the pause between two background refreshes.
     catalog_refresh_ms: Duration = Some("200");
@@ -184,16 +215,29 @@ impl Config {
             }
             _ => {}
         }
-        // A call may take three times its timeout: itself, loading the library, itself again.
-        let op_longest = self.http_body_timeout_ms + self.op_deadline_ms + 3 * self.redis_timeout_ms;
+        // A payment over the gateway is two ops with a call in between. A call of Redis may take three times its timeout:
+        // itself, loading the library, itself again.
+        let op_longest =
+            self.http_body_timeout_ms + 2 * self.op_deadline_ms + 3 * self.redis_timeout_ms + self.gateway_timeout_ms;
         if self.http_handler_timeout_ms < op_longest {
             errors.push(format!(
-                "http_handler_timeout_ms: must be at least http_body_timeout_ms + op_deadline_ms + 3 * redis_timeout_ms, {}",
+                "http_handler_timeout_ms: must be at least http_body_timeout_ms + 2 * op_deadline_ms + 3 * redis_timeout_ms + gateway_timeout_ms, {}",
                 op_longest.as_millis()
             ));
         }
+        if self.cancel_window_ms >= Duration::from_hours(24) {
+            errors.push("cancel_window_ms: must be below 86400000 (24 h)".to_owned());
+        }
+        if self.reservation_ttl_ms.is_zero() || self.gateway_recovery_ms < self.gateway_timeout_ms {
+            errors.push("reservation_ttl_ms: above 0; gateway_recovery_ms: at least gateway_timeout_ms".to_owned());
+        }
         if jiff::tz::TimeZone::get(&self.business_timezone).is_err() {
             errors.push(format!("business_timezone: {:?} is no IANA time zone", self.business_timezone));
+        }
+        // It is a part of every key, here and at the gateway; braces would move the cell's hash tag.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        if !(1..=64).contains(&self.redis_namespace.len()) || !self.redis_namespace.bytes().all(plain) {
+            errors.push("redis_namespace: must have 1 to 64 characters of A-Za-z0-9_.-".to_owned());
         }
         let positive = [
             ("lane_ops_max", self.lane_ops_max),
@@ -201,6 +245,8 @@ impl Config {
             ("lane_queue_max", self.lane_queue_max),
             ("http_connections_max", self.http_connections_max),
             ("writer_events_max", self.writer_events_max),
+            ("gateway_in_flight_max", self.gateway_in_flight_max),
+            ("sweep_batch_max", self.sweep_batch_max),
             ("database_connections_max", self.database_connections_max),
         ];
         errors.extend(positive.iter().filter(|(_, n)| *n == 0).map(|(name, _)| format!("{name}: must be above 0")));

@@ -67,6 +67,11 @@ impl Source {
         self.env.insert(name.to_owned(), value.into());
     }
 
+    /// Whether a value was given.
+    pub fn has(&self, name: &str) -> bool {
+        self.env.contains_key(name) || self.file.contains_key(name)
+    }
+
     fn read_file(&mut self, name: &str, text: &str) {
         match text.parse::<toml::Table>() {
             // The parser's message quotes the line it failed on, which may hold a secret: only the place is told.

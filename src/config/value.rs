@@ -32,7 +32,7 @@ parse_with_from_str! {
     PathBuf: "a path",
     String: "a text",
     JwtAlgorithm: "HS256 or EdDSA",
-    Roles: "a list of api, writer"
+    Roles: "a list of api, writer, sweeper"
 }
 
 /// Durations are whole milliseconds: a setting of this type has a name that ends in `_ms`.
@@ -104,6 +104,8 @@ pub enum Role {
     Api,
     /// Brings the log to PostgreSQL.
     Writer,
+    /// Finishes what is due: reservations that expire, payments and refunds that the gateway has not answered.
+    Sweeper,
 }
 
 /// The roles of a process.
@@ -126,6 +128,7 @@ impl FromStr for Roles {
             .map(|name| match name.trim() {
                 "api" => Ok(Role::Api),
                 "writer" => Ok(Role::Writer),
+                "sweeper" => Ok(Role::Sweeper),
                 _ => Err(()),
             })
             .collect::<Result<_, ()>>()?;

@@ -14,6 +14,8 @@ pub struct Facts {
     pub url: String,
     /// Operations listener.
     pub ops_url: String,
+    /// The payment gateway to play with.
+    pub sandbox_url: String,
     /// A user's token.
     pub user_token: String,
     /// An operator's token.
@@ -31,6 +33,7 @@ pub fn write(data: &Path, facts: &Facts) -> anyhow::Result<PathBuf> {
     let lines = [
         ("FLASHSALE_URL", &facts.url),
         ("FLASHSALE_OPS_URL", &facts.ops_url),
+        ("FLASHSALE_SANDBOX_URL", &facts.sandbox_url),
         ("USER_TOKEN", &facts.user_token),
         ("ADMIN_TOKEN", &facts.admin_token),
         ("REDIS_URL", &facts.redis_url),

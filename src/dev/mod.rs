@@ -18,6 +18,7 @@ use crate::cli::{print_line, stop_signal};
 use crate::config::{Config, Secret, Source};
 use crate::http::auth::Minter;
 use crate::postgres::migrate;
+use crate::sandbox::Sandbox;
 use crate::service::Service;
 use services::{PostgresOptions, PrivatePostgres, PrivateRedis, RedisOptions};
 
@@ -70,6 +71,13 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     source.set("jwt_audience", JWT_AUDIENCE);
     source.set("listen", format!("127.0.0.1:{}", options.port));
     source.set("ops_listen", format!("127.0.0.1:{}", options.ops_port));
+    // On a port of its own: what a gateway would be.
+    let sandbox = Sandbox::bind(0).await?;
+    let sandbox_url = format!("http://{}", sandbox.address());
+    let sandbox = tokio::spawn(sandbox.run(stop.clone()));
+    if !source.has("gateway_url") {
+        source.set("gateway_url", format!("{sandbox_url}/gateway"));
+    }
     let prometheus = crate::metrics::install()?;
     let service = Service::start(Arc::new(Config::load(&source)?), prometheus).await?;
     wait_ready(&service).await?;
@@ -80,6 +88,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     let facts = env_file::Facts {
         url: format!("http://{address}"),
         ops_url: format!("http://{}", service.ops_address),
+        sandbox_url,
         user_token: minter.mint("user-1", false, TOKEN_TTL_S)?,
         admin_token: minter.mint("admin", true, TOKEN_TTL_S)?,
         redis_url: redis.url(),
@@ -93,6 +102,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     tracing::info!("stopping");
     env_file::remove(&data);
     service.stop().await;
+    let _ = sandbox.await;
     tokio::task::spawn_blocking(move || {
         redis.stop();
         postgres.stop();
@@ -152,6 +162,7 @@ fn print_welcome(facts: &env_file::Facts, path: &Path) {
         "\nflashsale is ready.\n\n  \
          shop        {url}/api/products\n  \
          operations  {}/readyz  /metrics\n  \
+         sandbox     {}/gateway/book  /gateway/faults\n  \
          user token  {}\n  \
          admin token {}\n\n\
          In another shell:\n\n  \
@@ -163,6 +174,6 @@ fn print_welcome(facts: &env_file::Facts, path: &Path) {
          -d '{{\"items\": [{{\"productId\": 1, \"quantity\": 1}}]}}'\n  \
          curl -s $FLASHSALE_URL/api/products/popular\n\n\
          Ctrl-C ends it; the data stays.\n",
-        facts.ops_url, facts.user_token, facts.admin_token,
+        facts.ops_url, facts.sandbox_url, facts.user_token, facts.admin_token,
     ));
 }

@@ -7,15 +7,32 @@ use serde_json::{Map, Value};
 use super::refusal::{Refusal, Refused};
 use crate::redis::keys::SalesDay;
 
-/// Business rules that the engine checks; they travel with the batch, so the engine has no configuration of its own.
+/// Business rules that the engine checks; they travel with the batch, so the engine has no configuration of its own. By
+/// position: RULES in `lua/apply.lua` names them in this order.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Rules {
     /// A charge is a multiple of this.
     pub charge_unit: u64,
     /// Largest single charge.
     pub charge_max: u64,
-    /// Largest balance.
+    /// Largest balance, pending charges counted.
     pub balance_max: u64,
+    /// Charges of one user that the gateway has not answered.
+    pub open_charges_max: u32,
+    /// Unpaid orders of one user.
+    pub open_orders_max: u32,
+    /// Products in a cart.
+    pub items_max: u32,
+    /// Units of one product in a cart.
+    pub quantity_max: u32,
+    /// How long a reserved order can be paid.
+    pub reservation_ttl_ms: i64,
+    /// How long a paid order can be cancelled.
+    pub cancel_window_ms: i64,
+    /// How long the gateway's answer may be open before somebody else asks.
+    pub recovery_ms: i64,
+    /// Stock at which a product is back.
+    pub restock_threshold: u64,
     /// Events that may wait for PostgreSQL.
     pub backlog_max: u64,
 }
@@ -23,17 +40,26 @@ pub struct Rules {
 impl Rules {
     /// The configured rules.
     pub fn new(config: &crate::config::Config) -> Self {
+        let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self {
             charge_unit: config.charge_unit,
             charge_max: config.charge_max,
             balance_max: config.balance_max,
+            open_charges_max: config.open_charges_max,
+            open_orders_max: config.max_open_orders,
+            items_max: u32::try_from(config.order_items_max).unwrap_or(u32::MAX),
+            quantity_max: config.order_quantity_max,
+            reservation_ttl_ms: ms(config.reservation_ttl_ms),
+            cancel_window_ms: ms(config.cancel_window_ms),
+            recovery_ms: ms(config.gateway_recovery_ms),
+            restock_threshold: config.restock_threshold,
             backlog_max: config.log_backlog_max,
         }
     }
 }
 
 /// What surrounds the ops of a batch.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Header<'a> {
     /// The epoch that the sender believes in.
     pub epoch: u64,
@@ -47,21 +73,41 @@ pub struct Header<'a> {
     pub rules: Rules,
     /// First of the four UTC days whose idempotency keys are in KEYS.
     pub first_idem_day: i64,
-    /// The three business days whose ranking keys are in KEYS.
+    /// The four business days whose ranking keys are in KEYS.
     pub sales_days: &'a [SalesDay],
+}
+
+/// What changes once a day: packed apart and by position, so that the engine unpacks it once and not with every batch.
+#[derive(Serialize)]
+struct Settings<'a> {
+    rules: Rules,
+    first_idem_day: i64,
+    sales_days: &'a [SalesDay],
 }
 
 /// Encodes a batch from calls that are encoded already.
 pub fn encode(header: &Header<'_>, calls: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    const MEMBERS: u32 = 8;
-    let mut out = Vec::with_capacity(512 + calls.iter().map(|call| call.as_ref().len()).sum::<usize>());
-    rmp::encode::write_map_len(&mut out, MEMBERS).expect("a Vec takes every write");
-    // The header is a map of seven; its members are written into this one, and `ops` after them.
-    let members = rmp_serde::to_vec_named(header).expect("a header is plain data");
-    out.extend_from_slice(&members[1..]);
-    rmp::encode::write_str(&mut out, "ops").expect("a Vec takes every write");
+    const IN_MEMORY: &str = "a Vec takes every write";
+    let Header { epoch, acknowledged, not_after, nonce, rules, first_idem_day, sales_days } = *header;
+    let settings = rmp_serde::to_vec(&Settings { rules, first_idem_day, sales_days }).expect("plain data");
+    let mut out = Vec::with_capacity(1024 + calls.iter().map(|call| call.as_ref().len()).sum::<usize>());
+    rmp::encode::write_map_len(&mut out, 6).expect(IN_MEMORY);
+    let name = |out: &mut Vec<u8>, name: &str| rmp::encode::write_str(out, name).expect(IN_MEMORY);
+    name(&mut out, "epoch");
+    rmp::encode::write_uint(&mut out, epoch).expect(IN_MEMORY);
+    name(&mut out, "acknowledged");
+    rmp::encode::write_uint(&mut out, acknowledged).expect(IN_MEMORY);
+    name(&mut out, "not_after");
+    rmp::encode::write_sint(&mut out, not_after).expect(IN_MEMORY);
+    name(&mut out, "nonce");
+    name(&mut out, nonce);
+    name(&mut out, "settings");
+    // A string of any bytes: Lua's MessagePack knows no other kind.
+    rmp::encode::write_str_len(&mut out, u32::try_from(settings.len()).expect("a few hundred bytes")).expect(IN_MEMORY);
+    out.extend_from_slice(&settings);
+    name(&mut out, "ops");
     let count = u32::try_from(calls.len()).expect("a batch is bounded");
-    rmp::encode::write_array_len(&mut out, count).expect("a Vec takes every write");
+    rmp::encode::write_array_len(&mut out, count).expect(IN_MEMORY);
     for call in calls {
         out.extend_from_slice(call.as_ref());
     }

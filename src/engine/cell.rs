@@ -104,10 +104,15 @@ impl CellShared {
         self.clock_ahead_ms.store(redis_ms - Timestamp::now().as_millisecond(), Ordering::Relaxed);
     }
 
+    /// How far the clock of Redis is ahead of this process', in ms, as of the last answer.
+    pub fn clock_ahead_ms(&self) -> i64 {
+        self.clock_ahead_ms.load(Ordering::Relaxed)
+    }
+
     /// What the clock of Redis will say after `wait`, or less: an answer is always a little old when it comes.
     pub fn redis_clock_after(&self, wait: Duration) -> i64 {
         let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 4);
-        Timestamp::now().as_millisecond() + self.clock_ahead_ms.load(Ordering::Relaxed) + wait_ms
+        Timestamp::now().as_millisecond() + self.clock_ahead_ms() + wait_ms
     }
 
     /// The highest sequence number that this instance was ever told.

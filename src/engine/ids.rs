@@ -1,7 +1,12 @@
 //! Identifiers. The engine mints an id from the cell and the sequence number of the event that starts the entity,
 //! so an id says where its history stands in the log.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Bits of an id that hold the sequence number.
 const SEQ_BITS: u32 = 44;
@@ -84,6 +89,22 @@ impl fmt::Display for EntityId {
 impl serde::Serialize for EntityId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl PartialSchema for EntityId {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[1-9][0-9]{0,15}$"))
+            .description(Some("An id that the service minted: digits, also where it is large."))
+            .into()
+    }
+}
+
+impl ToSchema for EntityId {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("EntityId")
     }
 }
 

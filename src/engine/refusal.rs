@@ -44,6 +44,24 @@ refusals! {
     InsufficientBalance = "INSUFFICIENT_BALANCE",
     /// A charge outside of the rules.
     InvalidAmount = "INVALID_AMOUNT",
+    /// Nothing in the cart.
+    CartEmpty = "CART_EMPTY",
+    /// A coupon cannot be used for this order.
+    InvalidCoupon = "INVALID_COUPON",
+    /// No such coupon, or one that is no longer issued.
+    CouponNotFound = "COUPON_NOT_FOUND",
+    /// Outside of the issue window.
+    CouponNotOpen = "COUPON_NOT_OPEN",
+    /// All were issued.
+    CouponSoldOut = "COUPON_SOLD_OUT",
+    /// The user got one already.
+    AlreadyIssued = "ALREADY_ISSUED",
+    /// No such order of this user, as far as Redis knows.
+    OrderNotFound = "ORDER_NOT_FOUND",
+    /// The state of an order or charge does not allow it.
+    InvalidOrderState = "INVALID_ORDER_STATE",
+    /// The user has as many unpaid orders as one may have.
+    TooManyOpenOrders = "TOO_MANY_OPEN_ORDERS",
     /// The key was used for another request.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED",
     /// PostgreSQL is too far behind; answered as 503.

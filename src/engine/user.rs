@@ -1,10 +1,14 @@
 //! Who acts: the `sub` of a token. It ends up in keys, in the log and in the database, so its alphabet is closed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Characters of the longest user id.
 pub const USER_ID_CHARS_MAX: usize = 64;
@@ -58,6 +62,22 @@ impl<'de> Deserialize<'de> for UserId {
         }
 
         deserializer.deserialize_str(UserIdVisitor)
+    }
+}
+
+impl PartialSchema for UserId {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[A-Za-z0-9_|:.@-]{1,64}$"))
+            .description(Some("The `sub` of the token."))
+            .into()
+    }
+}
+
+impl ToSchema for UserId {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("UserId")
     }
 }
 

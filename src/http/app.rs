@@ -10,13 +10,45 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::problem::{Code, Problem};
 use super::token_cache::TokenCache;
+use crate::catalog::coupons::CouponCache;
 use crate::catalog::popular::PopularCache;
 use crate::catalog::products::ProductCache;
 use crate::config::Config;
 use crate::engine::cell::GateState;
+use crate::engine::refusal::Refusal;
 use crate::engine::user::UserId;
 use crate::engine::{Engine, EngineError};
+use crate::gateway::settler::Settler;
 use crate::postgres::DatabaseError;
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Ops.
+    pub engine: Engine,
+    /// History.
+    pub pool: Pool,
+    /// What everybody looks at.
+    pub caches: Caches,
+    /// Payments over the gateway.
+    pub settler: Option<Settler>,
+    /// Tokens.
+    pub tokens: TokenCache,
+    /// Metrics, to be rendered.
+    pub prometheus: PrometheusHandle,
+}
+
+/// The caches that refresh themselves.
+#[derive(Clone)]
+pub struct Caches {
+    /// Catalogue and stock.
+    pub products: Arc<ProductCache>,
+    /// Coupons.
+    pub coupons: Arc<CouponCache>,
+    /// Rankings.
+    pub popular: Arc<PopularCache>,
+}
 
 /// Shared by all requests.
 pub struct App {
@@ -28,8 +60,12 @@ pub struct App {
     pub pool: Pool,
     /// Catalogue and stock.
     pub products: Arc<ProductCache>,
+    /// Coupons.
+    pub coupons: Arc<CouponCache>,
     /// Rankings.
     pub popular: Arc<PopularCache>,
+    /// Payments over the gateway; `None`: no gateway is configured.
+    pub settler: Option<Settler>,
     /// Tokens.
     pub tokens: TokenCache,
     /// Metrics, to be rendered.
@@ -40,19 +76,14 @@ pub struct App {
 
 impl App {
     /// Puts the parts together.
-    pub fn new(
-        config: Arc<Config>,
-        engine: Engine,
-        pool: Pool,
-        caches: (Arc<ProductCache>, Arc<PopularCache>),
-        tokens: TokenCache,
-        prometheus: PrometheusHandle,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, engine, pool, caches, settler, tokens, prometheus } = parts;
         let limiter = NonZeroU32::new(config.http_user_requests_per_s_max).map(|per_second| {
             RateLimiter::keyed(Quota::per_second(per_second).allow_burst(per_second.saturating_mul(BURST_FACTOR)))
         });
-        let (products, popular) = caches;
-        Self { config, engine, pool, products, popular, tokens, prometheus, limiter, stopping: AtomicBool::new(false) }
+        let Caches { products, coupons, popular } = caches;
+        let stopping = AtomicBool::new(false);
+        Self { config, engine, pool, products, coupons, popular, settler, tokens, prometheus, limiter, stopping }
     }
 
     /// Refuses a user who asks too often.
@@ -102,10 +133,7 @@ const BURST_FACTOR: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 /// How engine errors look to clients. `idempotency_key` is what finds out after a 504.
 pub fn problem_of(error: EngineError, idempotency_key: &str) -> Problem {
     match error {
-        EngineError::Refused(refusal) => {
-            let code = Code::from_name(refusal.code.code()).unwrap_or(Code::InternalError);
-            super::reply::refusal_problem(code, refusal.details)
-        }
+        EngineError::Refused(refusal) => refused(refusal),
         EngineError::Unavailable(why) => {
             tracing::debug!(why, "503");
             Problem::new(Code::Unavailable)
@@ -116,6 +144,12 @@ pub fn problem_of(error: EngineError, idempotency_key: &str) -> Problem {
             Problem::new(Code::InternalError)
         }
     }
+}
+
+/// How a refusal of the engine looks to clients.
+pub fn refused(refusal: Refusal) -> Problem {
+    let code = Code::from_name(refusal.code.code()).unwrap_or(Code::InternalError);
+    super::reply::refusal_problem(code, refusal.details)
 }
 
 impl From<DatabaseError> for Problem {

@@ -1,114 +1,169 @@
-//! Orders.
+//! Orders: placing, reserving and cancelling.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::app::{App, problem_of};
-use super::balance::cursor;
+use super::find_order::find_order;
 use super::object::Object;
+use super::openapi::parameters::OptionalKey;
+use super::openapi::values::{Amount, Quantity, SmallId};
+use super::order_view::OrderView;
 use super::problem::{Code, Problem};
 use super::reply::{self, Answer};
 use super::request::{Request, check_text};
-use crate::engine::event::{Event, OrderConfirmed};
-use crate::engine::ids::EntityId;
-use crate::engine::op::{Op, OrderItem, PlaceOrder, ProductId, ShippingAddress};
-use crate::engine::reads;
-use crate::postgres::history::{self, StoredOrder};
+use crate::engine::event::{Event, OrderConfirmed, OrderLine, OrderStatus, RefundStatus};
+use crate::engine::op::{
+    CancelOrder, CouponId, Op, OrderItem, PaidLine, PaidOrder, PlaceOrder, ProductId, ReserveOrder, ShippingAddress,
+};
+use crate::engine::refusal::Refused;
+use crate::engine::{EngineError, Outcome};
 
 const ADDRESS_CHARS_MAX: usize = 200;
 
-/// States that an order can be asked for by.
-const STATUSES: [&str; 7] =
-    ["CONFIRMED", "PENDING_PAYMENT", "HELD", "PAYMENT_FAILED", "CANCELLED", "EXPIRED", "REFUNDED"];
+/// Coupons of type CART in one order; those of type `CART_ITEM` are bounded by its items.
+const CART_COUPONS_MAX: usize = 2;
 
 /// Body of an order.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = OrderRequest)]
 struct OrderBody {
+    /// No product twice. Without it: what is in the cart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<ItemBody>>, min_items = 1, max_items = 50)]
     items: Option<Vec<Object<ItemBody>>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    coupon_ids: Vec<u32>,
+    #[schema(value_type = HashSet<SmallId>, max_items = 52)]
+    coupon_ids: Vec<CouponId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<ShippingAddress>)]
     shipping_address: Option<Object<ShippingAddress>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     payment: Option<Payment>,
+    /// What the buyer saw; another amount is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Amount>)]
     final_amount: Option<u64>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+/// One line of an order as asked for.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ItemBody {
+#[schema(as = OrderItem)]
+pub struct ItemBody {
+    #[schema(value_type = SmallId)]
     product_id: ProductId,
+    #[schema(value_type = Quantity)]
     quantity: u32,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+/// When an order is paid: at once from the balance, or later over POST /api/payments.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schema(as = OrderPayment)]
 enum Payment {
+    /// At once, from the balance.
     Balance,
+    /// Later, over POST /api/payments.
     Later,
 }
 
 /// POST /api/orders
+#[utoipa::path(
+    post, path = "/api/orders", tag = "orders", operation_id = "placeOrder",
+    summary = "Buys, or reserves to be paid for later", params(OptionalKey),
+    request_body(content = OrderBody, example = json!({
+        "items": [{"productId": 1, "quantity": 1}],
+        "shippingAddress": {
+            "recipient": "Ann", "phone": "+82 10 1234 5678", "line1": "1 Sejong-daero", "city": "Seoul",
+            "postalCode": "04524", "country": "KR"
+        },
+        "payment": "BALANCE",
+        "finalAmount": 59_000
+    })),
+    responses((status = 201, description = "CONFIRMED, or PENDING_PAYMENT when paid later", body = OrderView))
+)]
 pub async fn place(app: Arc<App>, mut request: Request) -> Answer {
     let key = request.idempotency_key()?;
     let body: OrderBody = request.json(&app).await?;
-    let op = Op::PlaceOrder(place_order(&app, &body)?);
+    let order = place_order(&app, &body)?;
+    let op = match body.payment {
+        Some(Payment::Later) => Op::ReserveOrder(ReserveOrder(order)),
+        _ => Op::PlaceOrder(order),
+    };
     let call = request.call(key, &body, op);
     let key = call.key.clone();
     let outcome = app.engine.submit(call).await.map_err(|error| problem_of(error, &key))?;
-    let Event::OrderConfirmed(order) = &outcome.event else {
-        return Err(Problem::new(Code::InternalError));
-    };
-    let mut view = OrderView::confirmed(outcome.id(), order);
-    view.remaining_balance = Some(order.balance);
-    Ok(reply::decided(StatusCode::CREATED, &view, &key, outcome.replayed))
+    decided(StatusCode::CREATED, &outcome, &key)
+}
+
+fn decided(status: StatusCode, outcome: &Outcome, key: &str) -> Answer {
+    let view = OrderView::of_event(outcome.cell, &outcome.event).ok_or(Problem::new(Code::InternalError))?;
+    Ok(reply::decided(status, &view, key, outcome.replayed))
 }
 
 /// Checks the shape of a body; what needs state is checked in the engine.
 fn place_order(app: &App, body: &OrderBody) -> Result<PlaceOrder, Problem> {
-    let invalid = |reason: String| Problem::new(Code::InvalidInput).because(reason);
-    // Carts, coupons and reservations are not there yet: nobody has a cart, and nobody owns a coupon.
-    let Some(items) = &body.items else {
-        return Err(Problem::new(Code::CartEmpty));
-    };
-    if let Some(coupon) = body.coupon_ids.first() {
-        return Err(Problem::new(Code::InvalidCoupon).with("couponId", *coupon).with("reason", "NOT_OWNED"));
-    }
-    if matches!(body.payment, Some(Payment::Later)) {
-        return Err(invalid("payment LATER is not offered yet".to_owned()));
-    }
-    let (items_max, quantity_max) = (app.config.order_items_max, app.config.order_quantity_max);
-    if items.is_empty() || items.len() > items_max {
-        return Err(invalid(format!("items must have 1 to {items_max} members")));
-    }
-    let mut seen = HashSet::with_capacity(items.len());
-    for Object(item) in items {
-        if !(1..=quantity_max).contains(&item.quantity) {
-            return Err(invalid(format!("quantity must be from 1 to {quantity_max}")));
-        }
-        if !seen.insert(item.product_id) {
-            return Err(invalid(format!("product {} appears twice", item.product_id)));
-        }
-    }
+    let items = body.items.as_ref().map(|items| check_items(app, items)).transpose()?;
+    check_coupons(app, &body.coupon_ids)?;
     match &body.shipping_address {
         Some(Object(address)) => check_address(address)?,
         None if app.config.shipping_address_required => {
-            return Err(invalid("shippingAddress is required".to_owned()));
+            return Err(Problem::new(Code::InvalidInput).because("shippingAddress is required"));
         }
         None => {}
     }
     Ok(PlaceOrder {
-        items: items.iter().map(|Object(i)| OrderItem { product: i.product_id, quantity: i.quantity }).collect(),
+        items,
+        coupons: body.coupon_ids.clone(),
         final_amount: body.final_amount,
         address: body.shipping_address.clone().map(|Object(address)| address),
     })
+}
+
+/// Checks the number of items, their quantities, and that no product comes twice.
+pub fn check_items(app: &App, items: &[Object<ItemBody>]) -> Result<Vec<OrderItem>, Problem> {
+    let items_max = app.config.order_items_max;
+    if items.is_empty() || items.len() > items_max {
+        return Err(Problem::new(Code::InvalidInput).because(format!("items must have 1 to {items_max} members")));
+    }
+    let mut seen = HashSet::with_capacity(items.len());
+    for Object(item) in items {
+        check_quantity(app, item.quantity)?;
+        if !seen.insert(item.product_id) {
+            let reason = format!("product {} appears twice", item.product_id);
+            return Err(Problem::new(Code::InvalidInput).because(reason));
+        }
+    }
+    Ok(items.iter().map(|Object(i)| OrderItem { product: i.product_id, quantity: i.quantity }).collect())
+}
+
+/// Checks the units of one product.
+pub fn check_quantity(app: &App, quantity: u32) -> Result<(), Problem> {
+    let quantity_max = app.config.order_quantity_max;
+    if (1..=quantity_max).contains(&quantity) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::InvalidInput).because(format!("quantity must be from 1 to {quantity_max}")))
+}
+
+/// Checks the number of coupons, and that none comes twice.
+pub fn check_coupons(app: &App, coupon_ids: &[CouponId]) -> Result<(), Problem> {
+    let coupons_max = app.config.order_items_max + CART_COUPONS_MAX;
+    if coupon_ids.len() > coupons_max {
+        let reason = format!("couponIds must have at most {coupons_max} members");
+        return Err(Problem::new(Code::InvalidInput).because(reason));
+    }
+    let mut seen = HashSet::with_capacity(coupon_ids.len());
+    match coupon_ids.iter().find(|id| !seen.insert(**id)) {
+        Some(id) => Err(Problem::new(Code::InvalidInput).because(format!("coupon {id} appears twice"))),
+        None => Ok(()),
+    }
 }
 
 fn check_address(address: &ShippingAddress) -> Result<(), Problem> {
@@ -127,146 +182,68 @@ fn check_address(address: &ShippingAddress) -> Result<(), Problem> {
         .try_for_each(|(name, text)| check_text(&format!("shippingAddress.{name}"), text, ADDRESS_CHARS_MAX))
 }
 
-/// GET /api/orders?status=&limit=&cursor=
-pub async fn list(app: Arc<App>, request: Request) -> Answer {
-    let limit = request.limit()?;
-    let before = cursor(&request)?;
-    let status = request.query("status")?;
-    if status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
-        let reason = format!("status must be one of {}", STATUSES.join(", "));
-        return Err(Problem::new(Code::InvalidInput).because(reason));
-    }
-    let user = request.user();
-    let mut orders = history::orders(&app.pool, &user, status.as_deref(), before, limit + 1).await?;
-    let more = orders.len() > limit as usize;
-    orders.truncate(limit as usize);
-    let next = orders.last().filter(|_| more).map(|order| order.id.to_string());
-    let views = orders.into_iter().map(OrderView::stored).map(|view| serde_json::to_value(view).expect("plain data"));
-    Ok(reply::page("orders", views.collect(), next))
-}
-
-/// GET /api/orders/{id}: from the log, which has it the moment the 201 was sent, else from PostgreSQL. 404 only when
-/// PostgreSQL was asked and Redis could say that the order is not on its way there.
-pub async fn get(app: Arc<App>, request: Request) -> Answer {
-    let not_found = || Problem::new(Code::OrderNotFound);
-    let id = request.params.first().and_then(|id| EntityId::parse(id)).ok_or_else(not_found)?;
-    let cell = app.engine.cell(id.cell()).ok_or_else(not_found)?;
-    let user = request.user();
-    let logged = reads::event(&cell.shared, id).await;
-    if let Ok(Some(event)) = &logged {
-        return match event {
-            Event::OrderConfirmed(order) if order.user == user => {
-                Ok(reply::json(StatusCode::OK, &OrderView::confirmed(id, order).with_sync()))
-            }
-            _ => Err(not_found()),
-        };
-    }
-    match (history::order(&app.pool, &user, id).await?, logged) {
-        (Some(order), _) => Ok(reply::json(StatusCode::OK, &OrderView::stored(order))),
-        (None, Err(error)) => Err(error.into()),
-        // An order that PostgreSQL could not take is an order all the same.
-        (None, Ok(_)) => match history::parked_event(&app.pool, id).await? {
-            Some(Event::OrderConfirmed(order)) if order.user == user => {
-                Ok(reply::json(StatusCode::OK, &OrderView::confirmed(id, &order).with_sync()))
-            }
-            _ => Err(not_found()),
-        },
-    }
-}
-
-/// An order as clients see it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OrderView {
-    order_id: EntityId,
-    status: String,
-    items: Vec<LineView>,
-    coupon_ids: Vec<u32>,
-    total_amount: u64,
-    discount_amount: u64,
-    final_amount: u64,
-    payment_method: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shipping_address: Option<ShippingAddress>,
-    created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    paid_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remaining_balance: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sync: Option<Value>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LineView {
-    product_id: ProductId,
-    product_name: String,
-    unit_price: u64,
-    quantity: u64,
-    discount_amount: u64,
-    amount: u64,
-}
-
-impl LineView {
-    fn new(product_id: ProductId, product_name: String, unit_price: u64, quantity: u64, discount_amount: u64) -> Self {
-        let amount = unit_price * quantity - discount_amount;
-        Self { product_id, product_name, unit_price, quantity, discount_amount, amount }
-    }
-}
-
-impl OrderView {
-    fn confirmed(id: EntityId, order: &OrderConfirmed) -> Self {
-        let line = |line: &crate::engine::event::OrderLine| {
-            LineView::new(line.product, line.name.clone(), line.price, u64::from(line.quantity), line.discount)
-        };
-        let at = reply::time(order.at);
-        Self {
-            order_id: id,
-            status: "CONFIRMED".to_owned(),
-            items: order.items.iter().map(line).collect(),
-            coupon_ids: Vec::new(),
-            total_amount: order.total,
-            discount_amount: order.discount,
-            final_amount: order.final_amount,
-            payment_method: order.method.clone(),
-            shipping_address: order.address.clone(),
-            created_at: at.clone(),
-            paid_at: Some(at),
-            remaining_balance: None,
-            sync: None,
+/// POST /api/orders/{id}/cancel: an unpaid order is cancelled, a paid one refunded.
+#[utoipa::path(
+    post, path = "/api/orders/{id}/cancel", tag = "orders", operation_id = "cancelOrder",
+    summary = "Cancels an unpaid order, refunds a paid one", params(OptionalKey),
+    responses((status = 200, description = "CANCELLED or REFUNDED", body = OrderView))
+)]
+pub async fn cancel(app: Arc<App>, request: Request) -> Answer {
+    let id = request.order_id()?;
+    let key = request.idempotency_key()?;
+    let (status, paid) = match find_order(&app, &request.user(), id).await? {
+        Event::OrderConfirmed(order) => (OrderStatus::Confirmed, Some(paid_at_once(&order))),
+        Event::OrderChanged(order) => (order.status, None),
+        _ => return Err(Problem::new(Code::OrderNotFound)),
+    };
+    let call = request.call(key, &(), CancelOrder { order: id.seq(), paid });
+    let key = call.key.clone();
+    match app.engine.submit(call).await {
+        Ok(outcome) => {
+            refund_card(&app, &outcome);
+            decided(StatusCode::OK, &outcome, &key)
         }
-    }
-
-    fn stored(order: StoredOrder) -> Self {
-        let unsigned = |amount: i64| u64::try_from(amount).unwrap_or_default();
-        let line = |line: history::StoredLine| {
-            let (price, quantity) = (unsigned(line.unit_price), unsigned(line.quantity));
-            LineView::new(line.product_id, line.product_name, price, quantity, unsigned(line.discount_amount))
-        };
-        Self {
-            order_id: order.id,
-            status: order.status,
-            items: order.items.into_iter().map(line).collect(),
-            coupon_ids: Vec::new(),
-            total_amount: unsigned(order.total),
-            discount_amount: unsigned(order.discount),
-            final_amount: unsigned(order.final_amount),
-            payment_method: order.method,
-            shipping_address: order.address,
-            created_at: order.created_at.to_string(),
-            paid_at: order.paid_at.map(|at| at.to_string()),
-            remaining_balance: None,
-            sync: None,
+        // It is the user's, but was closed so long ago that Redis has forgotten it.
+        Err(EngineError::Refused(refusal)) if refusal.code == Refused::OrderNotFound => {
+            Err(Problem::new(Code::InvalidOrderState).with("orderStatus", status.as_str()))
         }
-        .with_sync()
+        Err(error) => Err(problem_of(error, &key)),
     }
+}
 
-    /// Whether the data platform was told; nobody tells it yet, and this says so.
-    fn with_sync(mut self) -> Self {
-        self.sync = Some(json!({"synced": false, "syncedAt": null, "syncAttempts": 0, "lastSyncError": null,
-            "nextRetryAt": null}));
-        self
+fn lines(items: &[OrderLine]) -> Vec<PaidLine> {
+    let line = |l: &OrderLine| PaidLine(l.product, l.name.clone(), l.price, l.quantity, l.discount, l.counted);
+    items.iter().map(line).collect()
+}
+
+/// What must be given back of an order that no column of the engine has.
+fn paid_at_once(order: &OrderConfirmed) -> PaidOrder {
+    PaidOrder {
+        user: order.user.clone(),
+        created: order.at,
+        expires: None,
+        total: order.total,
+        discount: order.discount,
+        final_amount: order.final_amount,
+        method: order.method,
+        day: order.day.clone(),
+        paid_at: order.at,
+        payment: order.seq,
+        address: order.address.clone(),
+        coupons: order.coupons.clone(),
+        items: lines(&order.items),
+    }
+}
+
+/// Starts giving a card's money back. Nobody waits for it: what does not work at once is the sweeper's.
+fn refund_card(app: &App, outcome: &Outcome) {
+    let Event::OrderChanged(order) = &outcome.event else { return };
+    if order.refund == Some(RefundStatus::Pending)
+        && !outcome.replayed
+        && let Some(settler) = app.settler.clone()
+    {
+        let (cell, event) = (outcome.cell, outcome.event.clone());
+        tokio::spawn(async move { settler.continue_with(cell, &event).await });
     }
 }
 

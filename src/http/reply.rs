@@ -27,9 +27,21 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> 
     response
 }
 
-/// The answer to a decided op: names its key, and says when it is an earlier answer again.
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a decided op.
 pub fn decided(status: StatusCode, body: &impl Serialize, key: &str, replayed: bool) -> Response<Full<Bytes>> {
-    let mut response = json(status, body);
+    named(json(status, body), key, replayed)
+}
+
+/// Names the key of an answer, and says when it is an earlier answer again.
+pub fn named(mut response: Response<Full<Bytes>>, key: &str, replayed: bool) -> Response<Full<Bytes>> {
     if let Ok(key) = HeaderValue::from_str(key) {
         response.headers_mut().insert(IDEMPOTENCY_KEY, key);
     }
@@ -57,10 +69,20 @@ pub fn refusal_problem(code: Code, details: Map<String, Value>) -> Problem {
     problem
 }
 
-/// One page of a list: `{NAME: […], nextCursor}`, `nextCursor` null at the end.
-pub fn page(name: &str, items: Vec<Value>, next_cursor: Option<String>) -> Response<Full<Bytes>> {
-    let mut body = Map::new();
-    body.insert(name.to_owned(), Value::Array(items));
-    body.insert("nextCursor".to_owned(), next_cursor.map_or(Value::Null, Value::String));
-    json(StatusCode::OK, &body)
+/// The first `limit` of `rest`, and the cursor that goes on behind them when there is more. `view`: an item's id and
+/// how it looks.
+pub fn first<T, I: ToString, V>(
+    rest: impl Iterator<Item = T>,
+    limit: usize,
+    view: impl Fn(&T) -> (I, V),
+) -> (Vec<V>, Option<String>) {
+    let mut rest = rest.peekable();
+    let (mut items, mut last) = (Vec::new(), None);
+    while let Some(item) = rest.next_if(|_| items.len() < limit) {
+        let (id, view) = view(&item);
+        items.push(view);
+        last = Some(id.to_string());
+    }
+    let more = rest.peek().is_some();
+    (items, last.filter(|_| more))
 }

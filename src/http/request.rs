@@ -14,17 +14,21 @@ use super::auth::Identity;
 use super::object::Object;
 use super::problem::{Code, Problem};
 use crate::engine::call::{Call, Fingerprint};
-use crate::engine::op::{Op, ProductId};
+use crate::engine::ids::EntityId;
+use crate::engine::op::{CouponId, Op, ProductId};
 use crate::engine::user::UserId;
 
 /// The header of draft-ietf-httpapi-idempotency-key-header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// Characters of the longest idempotency key.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
-/// Items of a list when `limit` is not given, and at most.
-const LIMIT_DEFAULT: u32 = 20;
-const LIMIT_MAX: u32 = 100;
+/// Items of a list when `limit` is not given.
+pub const LIMIT_DEFAULT: u32 = 20;
+
+/// Items of a list at most.
+pub const LIMIT_MAX: u32 = 100;
 
 thread_local! {
     /// simd-json's scratch space, reused by every request of a thread.
@@ -57,13 +61,37 @@ impl Request {
 
     /// The id in the path, if it can be a product's.
     pub fn product_id(&self) -> Result<ProductId, Problem> {
+        self.small_id().ok_or_else(|| Problem::new(Code::ProductNotFound))
+    }
+
+    /// The id in the path, if it can be a coupon's.
+    pub fn coupon_id(&self) -> Result<CouponId, Problem> {
+        self.small_id().ok_or_else(|| Problem::new(Code::CouponNotFound))
+    }
+
+    /// The id in the path, if it can be an order's.
+    pub fn order_id(&self) -> Result<EntityId, Problem> {
+        let id = self.params.first().and_then(|id| EntityId::parse(id));
+        id.ok_or_else(|| Problem::new(Code::OrderNotFound))
+    }
+
+    /// A number from 1 to 2^31 - 1 in the path, as the engine mints them for products and coupons.
+    fn small_id(&self) -> Option<u32> {
         let id = self.params.first().map_or("", String::as_str);
         let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && !id.starts_with('0');
-        plain
-            .then(|| id.parse::<i32>().ok())
-            .flatten()
-            .and_then(|id| ProductId::try_from(id).ok())
-            .ok_or_else(|| Problem::new(Code::ProductNotFound))
+        plain.then(|| id.parse::<i32>().ok()).flatten().and_then(|id| u32::try_from(id).ok())
+    }
+
+    /// The cursor of a list that is ordered by an id that the engine minted.
+    pub fn cursor(&self) -> Result<Option<EntityId>, Problem> {
+        let bad = || Problem::new(Code::InvalidInput).because("cursor is not one of this list");
+        self.query("cursor")?.map(|text| EntityId::parse(&text).ok_or_else(bad)).transpose()
+    }
+
+    /// The cursor of a list that is ordered by the number of a product or coupon.
+    pub fn small_cursor(&self) -> Result<u32, Problem> {
+        let bad = |_| Problem::new(Code::InvalidInput).because("cursor is not one of this list");
+        self.query("cursor")?.map_or(Ok(0), |text| text.parse::<u32>().map_err(bad))
     }
 
     /// A member of the query, decoded; one given twice is an error.
@@ -111,12 +139,12 @@ impl Request {
     }
 
     /// The op of this request, under the client's key or a fresh one. `body` is what the key stands for.
-    pub fn call(&self, key: Option<String>, body: &impl Serialize, op: Op) -> Call {
+    pub fn call(&self, key: Option<String>, body: &impl Serialize, op: impl Into<Op>) -> Call {
         Call {
             user: self.user(),
             key: key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             fingerprint: Fingerprint::new(self.route, &self.path, body),
-            op,
+            op: op.into(),
         }
     }
 

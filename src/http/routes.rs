@@ -14,12 +14,13 @@ use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
 use hyper::{Method, Response};
 use metrics::{Counter, Histogram, counter, histogram};
 
+use super::admin::{coupons as admin_coupons, orders as admin_orders, products as admin_products};
 use super::app::App;
 use super::auth::Identity;
 use super::problem::{Code, Language, Problem};
 use super::reply::Answer;
 use super::request::Request;
-use super::{admin, balance, operations, orders, products};
+use super::{balance, cart, coupons, find_order, openapi, operations, orders, payments, products};
 use crate::metrics as names;
 
 /// Which socket a route lives on.
@@ -62,6 +63,8 @@ pub struct Route {
     pub name: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// What it refuses of its own, beside what follows from its access, its input and its method: see [`openapi`].
+    pub refusals: &'static [Code],
     handler: Handler,
 }
 
@@ -73,12 +76,16 @@ impl Route {
 }
 
 macro_rules! routes {
-    ($($listener:ident $access:ident $name:literal => $module:ident::$handler:ident;)+) => {
+    (
+        $($listener:ident $access:ident $name:literal => $module:ident::$handler:ident
+            $(refuses [$($code:ident),+])?;)+
+    ) => {
         /// Every endpoint.
         pub const ROUTES: &[Route] = &[$(Route {
             listener: Listener::$listener,
             name: $name,
             access: Access::$access,
+            refusals: &[$($(Code::$code),+)?],
             handler: |app, request| Box::pin($module::$handler(app, request)),
         },)+];
     };
@@ -87,20 +94,49 @@ macro_rules! routes {
 routes! {
     Public Open "GET /api/products" => products::list;
     Public Open "GET /api/products/popular" => products::popular;
-    Public Open "GET /api/products/{id}" => products::get;
-    Public Open "GET /api/products/{id}/stock" => products::stock;
+    Public Open "GET /api/products/{id}" => products::get refuses [ProductNotFound];
+    Public Open "GET /api/products/{id}/stock" => products::stock refuses [ProductNotFound];
+    Public User "POST /api/products/{id}/restock-notifications" => products::request_restock refuses [ProductNotFound];
+    Public User "GET /api/cart" => cart::get;
+    Public User "DELETE /api/cart" => cart::clear;
+    Public User "POST /api/cart/items" => cart::add
+        refuses [ProductNotFound, ExceededLimitedQuantity, InsufficientStock];
+    Public User "PUT /api/cart/items/{productId}" => cart::set
+        refuses [ProductNotFound, ExceededLimitedQuantity, InsufficientStock];
+    Public User "DELETE /api/cart/items/{productId}" => cart::remove refuses [ProductNotFound];
     Public User "GET /api/users/me/balance" => balance::get;
-    Public User "POST /api/users/me/balance/charge" => balance::charge;
+    Public User "POST /api/users/me/balance/charge" => balance::charge refuses [InvalidAmount, PaymentDeclined];
     Public User "GET /api/users/me/balance/transactions" => balance::transactions;
-    Public User "POST /api/orders" => orders::place;
-    Public User "GET /api/orders" => orders::list;
-    Public User "GET /api/orders/{id}" => orders::get;
+    Public Open "GET /api/coupons" => coupons::list;
+    Public User "POST /api/coupons/validate" => coupons::validate refuses [ProductNotFound, InvalidCoupon];
+    Public User "POST /api/coupons/{couponId}/issue" => coupons::issue
+        refuses [CouponNotFound, CouponNotOpen, CouponSoldOut, AlreadyIssued];
+    Public User "GET /api/users/me/coupons" => coupons::mine;
+    Public User "POST /api/orders" => orders::place
+        refuses [CartEmpty, ProductNotFound, SaleNotOpen, SaleClosed, ExceededLimitedQuantity, InsufficientStock,
+            InvalidCoupon, AmountMismatch, InsufficientBalance, TooManyOpenOrders];
+    Public User "GET /api/orders" => find_order::list;
+    Public User "GET /api/orders/{id}" => find_order::get refuses [OrderNotFound];
+    Public User "POST /api/orders/{id}/cancel" => orders::cancel refuses [OrderNotFound, InvalidOrderState];
+    Public User "POST /api/payments" => payments::pay
+        refuses [OrderNotFound, InvalidOrderState, AmountMismatch, InsufficientBalance, PaymentDeclined];
+    Public Open "GET /openapi.json" => openapi::public_document;
+    Public Open "GET /docs" => openapi::page;
+    Public Open "GET /docs/{*file}" => openapi::asset;
     Operations Open "GET /metrics" => operations::metrics;
     Operations Open "GET /healthz" => operations::healthz;
     Operations Open "GET /readyz" => operations::readyz;
-    Operations Admin "POST /admin/products" => admin::create_product;
-    Operations Admin "PATCH /admin/products/{id}" => admin::change_product;
-    Operations Admin "POST /admin/products/{id}/stock" => admin::adjust_stock;
+    Operations Admin "POST /admin/products" => admin_products::create_product;
+    Operations Admin "PATCH /admin/products/{id}" => admin_products::change_product refuses [ProductNotFound];
+    Operations Admin "POST /admin/products/{id}/stock" => admin_products::adjust_stock
+        refuses [ProductNotFound, InsufficientStock];
+    Operations Admin "POST /admin/coupons" => admin_coupons::create refuses [ProductNotFound];
+    Operations Admin "PATCH /admin/coupons/{id}" => admin_coupons::update refuses [CouponNotFound];
+    Operations Admin "POST /admin/orders/{id}/settle" => admin_orders::settle
+        refuses [OrderNotFound, InvalidOrderState];
+    Operations Open "GET /openapi.json" => openapi::operations_document;
+    Operations Open "GET /docs" => openapi::page;
+    Operations Open "GET /docs/{*file}" => openapi::asset;
 }
 
 /// Metrics of one route, with handles made once.

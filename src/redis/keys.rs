@@ -76,6 +76,36 @@ impl CellKeys {
         self.key("catalog")
     }
 
+    /// Coupon → terms and how many are left.
+    pub fn coupons(&self) -> String {
+        self.key("coupons")
+    }
+
+    /// User → the coupons that he holds.
+    pub fn wallets(&self) -> String {
+        self.key("wallets")
+    }
+
+    /// User → what is in his cart.
+    pub fn carts(&self) -> String {
+        self.key("carts")
+    }
+
+    /// Order or charge that is not finished → its last event.
+    pub fn open(&self) -> String {
+        self.key("open")
+    }
+
+    /// The same → when somebody must look at it.
+    pub fn due(&self) -> String {
+        self.key("due")
+    }
+
+    /// Product → how many wait for it to come back; user and product → since which round.
+    pub fn restock(&self) -> String {
+        self.key("restock")
+    }
+
     /// User and key → fingerprint and outcome; `day` counts UTC days since 1970.
     pub fn idem(&self, day: i64) -> String {
         self.key(&format!("idem:{day}"))
@@ -94,8 +124,8 @@ pub struct BatchKeys {
     pub keys: Vec<String>,
     /// First of the four days of idempotency keys.
     pub first_idem_day: i64,
-    /// Yesterday, today and tomorrow.
-    pub sales_days: [SalesDay; 3],
+    /// The day before yesterday to tomorrow.
+    pub sales_days: [SalesDay; 4],
     /// When the lists must be made anew, ms since 1970.
     valid_until: i64,
 }
@@ -105,11 +135,12 @@ impl BatchKeys {
     pub fn new(cell: &CellKeys, zone: &TimeZone, now: Timestamp) -> Self {
         let now_ms = now.as_millisecond();
         let first_idem_day = now_ms.div_euclid(DAY_MS) - 2;
-        let sales_days = [-1, 0, 1].map(|shift| SalesDay::of(now, zone, shift));
+        let sales_days = [-2, -1, 0, 1].map(|shift| SalesDay::of(now, zone, shift));
         let mut keys = vec![cell.meta(), cell.log(), cell.accounts(), cell.bought(), cell.stock(), cell.catalog()];
+        keys.extend([cell.coupons(), cell.wallets(), cell.carts(), cell.open(), cell.due(), cell.restock()]);
         keys.extend((0..4).map(|i| cell.idem(first_idem_day + i)));
         keys.extend(sales_days.iter().map(|day| cell.sales(&day.day)));
-        let valid_until = sales_days[1].ends.min((first_idem_day + 3) * DAY_MS);
+        let valid_until = sales_days[2].ends.min((first_idem_day + 3) * DAY_MS);
         Self { keys, first_idem_day, sales_days, valid_until }
     }
 
@@ -140,7 +171,7 @@ mod tests {
     fn every_key_of_a_cell_has_its_tag() {
         let cell = CellKeys::new("ns", CellId::new(3).expect("a cell"));
         let keys = BatchKeys::new(&cell, &TimeZone::UTC, Timestamp::UNIX_EPOCH);
-        assert_eq!(keys.keys.len(), 13);
+        assert_eq!(keys.keys.len(), 20);
         assert!(keys.keys.iter().all(|key| key.starts_with("ns:{c3}:")));
     }
 }

@@ -5,21 +5,37 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 /// The op files, by name; also what the header test reads.
-pub const OPS: [(&str, &str); 4] = [
+pub const OPS: [(&str, &str); 15] = [
     ("place_order", include_str!("../../lua/ops/place_order.lua")),
+    ("reserve_order", include_str!("../../lua/ops/reserve_order.lua")),
+    ("pay_order", include_str!("../../lua/ops/pay_order.lua")),
+    ("settle_order", include_str!("../../lua/ops/settle_order.lua")),
+    ("cancel_order", include_str!("../../lua/ops/cancel_order.lua")),
+    ("expire_order", include_str!("../../lua/ops/expire_order.lua")),
     ("charge_balance", include_str!("../../lua/ops/charge_balance.lua")),
+    ("open_charge", include_str!("../../lua/ops/open_charge.lua")),
+    ("settle_charge", include_str!("../../lua/ops/settle_charge.lua")),
+    ("put_coupon", include_str!("../../lua/ops/put_coupon.lua")),
+    ("issue_coupon", include_str!("../../lua/ops/issue_coupon.lua")),
+    ("put_cart", include_str!("../../lua/ops/put_cart.lua")),
+    ("request_restock", include_str!("../../lua/ops/request_restock.lua")),
     ("adjust_stock", include_str!("../../lua/ops/adjust_stock.lua")),
     ("put_product", include_str!("../../lua/ops/put_product.lua")),
 ];
 
 const CLOCK: &str = include_str!("../../lua/clock.lua");
 
-const SHARED: [&str; 5] = [
+/// What ops share, in the order in which the files need each other.
+pub const SHARED: [&str; 9] = [
     include_str!("../../lua/column.lua"),
     include_str!("../../lua/gate.lua"),
     include_str!("../../lua/outcome.lua"),
+    include_str!("../../lua/due.lua"),
     include_str!("../../lua/account.lua"),
     include_str!("../../lua/product.lua"),
+    include_str!("../../lua/coupon.lua"),
+    include_str!("../../lua/order.lua"),
+    include_str!("../../lua/charge.lua"),
 ];
 
 const CALLABLE: [&str; 4] = [

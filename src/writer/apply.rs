@@ -6,37 +6,31 @@ use tokio_postgres::{Client, Statement, Transaction};
 use super::log_reader::{LogBatch, LoggedEvent};
 use super::rows::{Parameter, Rows};
 use super::{Position, WriterError, parked};
-use crate::engine::ids::CellId;
+use crate::engine::event::Event;
+use crate::engine::ids::{CellId, EntityId};
 
-/// The statements of a connection, prepared once: one plan for any number of rows.
-pub(super) struct Statements {
-    event_log: Statement,
-    orders: Statement,
-    items: Statement,
-    payments: Statement,
-    transactions: Statement,
-    movements: Statement,
-    products: Statement,
-    stock: Statement,
-    sales: Statement,
-    cursor: Statement,
+/// Declares the statements by the names of their files in `sql/writer/`.
+macro_rules! statements {
+    ($($name:ident),+ $(,)?) => {
+        /// The statements of a connection, prepared once: one plan for any number of rows.
+        pub(super) struct Statements { $($name: Statement,)+ }
+
+        impl Statements {
+            pub(super) async fn prepare(client: &Client) -> Result<Self, WriterError> {
+                Ok(Self {
+                    $($name: client
+                        .prepare(include_str!(concat!("../../sql/writer/", stringify!($name), ".sql")))
+                        .await?,)+
+                })
+            }
+        }
+    };
 }
 
-impl Statements {
-    pub(super) async fn prepare(client: &Client) -> Result<Self, WriterError> {
-        Ok(Self {
-            event_log: client.prepare(include_str!("../../sql/writer/event_log.sql")).await?,
-            orders: client.prepare(include_str!("../../sql/writer/orders.sql")).await?,
-            items: client.prepare(include_str!("../../sql/writer/order_items.sql")).await?,
-            payments: client.prepare(include_str!("../../sql/writer/payments.sql")).await?,
-            transactions: client.prepare(include_str!("../../sql/writer/balance_transactions.sql")).await?,
-            movements: client.prepare(include_str!("../../sql/writer/stock_movements.sql")).await?,
-            products: client.prepare(include_str!("../../sql/writer/products.sql")).await?,
-            stock: client.prepare(include_str!("../../sql/writer/stock.sql")).await?,
-            sales: client.prepare(include_str!("../../sql/writer/product_sales.sql")).await?,
-            cursor: client.prepare(include_str!("../../sql/writer/cursor.sql")).await?,
-        })
-    }
+statements! {
+    cursor, event_log, orders, payments, order_items, balance_transactions, orders_changed, payments_changed,
+    order_items_changed, charges, stock_movements, products, restock_notifications, restock_due, stock, product_sales,
+    coupons, coupon_stock, user_coupons, carts,
 }
 
 /// Where PostgreSQL is; the cursor's row is made when there is none.
@@ -143,7 +137,7 @@ pub(super) async fn apply_one(
     cell: CellId,
     logged: &LoggedEvent,
 ) -> Result<Result<(), String>, WriterError> {
-    let mut rows = Rows::default();
+    let mut rows = Rows::of_one(overtaken(transaction, cell, logged).await?);
     if let Err(reason) = add(&mut rows, cell, logged) {
         return Ok(Err(reason));
     }
@@ -159,6 +153,21 @@ pub(super) async fn apply_one(
         }
         Err(CommitError::Writer(error)) => Err(error),
     }
+}
+
+/// Whether a later event has made the rows of an order already, because its first one was parked.
+async fn overtaken(
+    transaction: &Transaction<'_>,
+    cell: CellId,
+    logged: &LoggedEvent,
+) -> Result<bool, tokio_postgres::Error> {
+    let Ok(Event::OrderConfirmed(order)) = &logged.event else {
+        return Ok(false);
+    };
+    let id = EntityId::new(cell, logged.seq).as_i64();
+    let sql = "SELECT FROM orders WHERE order_id = $1 AND seq > $2 AND user_id = $3";
+    let seq = i64::try_from(logged.seq).expect("sequence numbers stay below 2^44");
+    Ok(transaction.query_opt(sql, &[&id, &seq, &order.user.as_str()]).await?.is_some())
 }
 
 fn add<'a>(rows: &mut Rows<'a>, cell: CellId, logged: &'a LoggedEvent) -> Result<(), String> {
@@ -205,16 +214,32 @@ async fn insert_rows(
     rows: &Rows<'_>,
 ) -> Result<(), CommitError> {
     let cell = cell.as_i16();
-    let (products, stock, sales) = (rows.products(), rows.stock(), rows.sales());
+    let (orders, payments, items) = (rows.changed_orders(), rows.changed_payments(), rows.changed_items());
+    let (charges, products, stock, sales) = (rows.charges(), rows.products(), rows.stock(), rows.sales());
+    let (coupons, coupon_stock, user_coupons) = (rows.coupons(), rows.coupon_stock(), rows.user_coupons());
+    let (carts, restock) = (rows.carts(), rows.restock());
+    let first: [Parameter<'_>; 1] = [&cell];
+    // They run in this order: an order before its changes; requests before the restock that they waited for, and before the
+    // stock, which tells a late one that its round is over.
     let all = [
-        (&statements.orders, rows.orders.parameters(&[&cell])),
-        (&statements.payments, rows.payment_parameters(&cell)),
-        (&statements.items, rows.items.parameters(&[])),
-        (&statements.transactions, rows.transactions.parameters(&[&cell])),
-        (&statements.movements, rows.movements.parameters(&[&cell])),
-        (&statements.products, products.parameters(&[&cell])),
-        (&statements.stock, stock.parameters(&[&cell])),
-        (&statements.sales, sales.parameters(&[&cell])),
+        (&statements.orders, rows.orders.parameters(&first)),
+        (&statements.payments, rows.orders.payment_parameters(&cell)),
+        (&statements.order_items, rows.items.parameters(&[])),
+        (&statements.balance_transactions, rows.transactions.parameters(&first)),
+        (&statements.orders_changed, orders.parameters(&first)),
+        (&statements.payments_changed, payments.parameters(&first)),
+        (&statements.order_items_changed, items.parameters(&[])),
+        (&statements.charges, charges.parameters(&first)),
+        (&statements.stock_movements, rows.movements.parameters(&first)),
+        (&statements.products, products.parameters(&first)),
+        (&statements.restock_notifications, restock.parameters(&first)),
+        (&statements.restock_due, rows.restock_due.parameters(&first)),
+        (&statements.stock, stock.parameters(&first)),
+        (&statements.product_sales, sales.parameters(&first)),
+        (&statements.coupons, coupons.parameters(&first)),
+        (&statements.coupon_stock, coupon_stock.parameters(&first)),
+        (&statements.user_coupons, user_coupons.parameters(&first)),
+        (&statements.carts, carts.parameters(&first)),
     ];
     let needed = all.iter().filter_map(|(statement, parameters)| Some((*statement, parameters.as_deref()?)));
     try_join_all(needed.map(|(statement, parameters)| transaction.execute(statement, parameters))).await?;

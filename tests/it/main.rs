@@ -7,5 +7,6 @@ mod faults;
 mod headers;
 mod journey;
 mod model;
+mod openapi;
 mod support;
 mod tidy;

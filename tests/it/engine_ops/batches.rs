@@ -147,11 +147,18 @@ async fn a_log_that_cannot_be_written_leaves_the_columns_alone() {
 
 #[tokio::test]
 async fn a_cell_whose_columns_could_not_follow_the_log_is_fenced() {
-    let mut shop = shop().await;
-    // The one column that is written without having been read.
-    shop.set_text(&shop.keys.sales(TODAY), "not a sorted set").await;
-    let failed = shop.try_send(&[call("alice", "k", buy(PENCIL, 1))]).await;
-    assert!(matches!(failed, Err(CallError::Script(_))), "{failed:?}");
-    assert_ne!(shop.status().await.fenced, "");
-    closed_because(&mut shop, ClosedReason::Fenced).await;
+    // The columns that are written without having been read.
+    for is_reserved in [false, true] {
+        let mut shop = shop().await;
+        let (key, op) = if is_reserved {
+            (shop.keys.due(), reserve(order(&[(PENCIL, 1)])))
+        } else {
+            (shop.keys.sales(TODAY), buy(PENCIL, 1))
+        };
+        shop.set_text(&key, "not a sorted set").await;
+        let failed = shop.try_send(&[call("alice", "k", op)]).await;
+        assert!(matches!(failed, Err(CallError::Script(_))), "{failed:?}");
+        assert_ne!(shop.status().await.fenced, "");
+        closed_because(&mut shop, ClosedReason::Fenced).await;
+    }
 }

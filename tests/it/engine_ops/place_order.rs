@@ -5,27 +5,9 @@ use super::*;
 #[tokio::test]
 async fn an_order_takes_stock_and_money_and_moves_the_ranking() {
     let mut shop = shop().await;
-    let address = ShippingAddress {
-        recipient: "홍길동".to_owned(),
-        phone: "010-0000-0000".to_owned(),
-        line1: "세종대로 1".to_owned(),
-        line2: None,
-        city: Some("서울".to_owned()),
-        postal_code: "04524".to_owned(),
-        country: "KR".to_owned(),
-    };
-    let mut asked = order(&[(PENCIL, 3), (NOTE, 1)]);
-    asked.final_amount = Some(5_500);
-    asked.address = Some(address.clone());
+    let asked = PlaceOrder { final_amount: Some(5_500), address: Some(address()), ..order(&[(PENCIL, 3), (NOTE, 1)]) };
     let event = shop.decided("alice", Op::PlaceOrder(asked)).await;
 
-    let line = |product, name: &str, price, quantity| OrderLine {
-        product,
-        name: name.to_owned(),
-        price,
-        quantity,
-        discount: 0,
-    };
     let expected = Event::OrderConfirmed(OrderConfirmed {
         seq: 4,
         at: START_MS,
@@ -35,10 +17,12 @@ async fn an_order_takes_stock_and_money_and_moves_the_ranking() {
         total: 5_500,
         discount: 0,
         final_amount: 5_500,
-        method: "BALANCE".to_owned(),
-        address: Some(address),
+        method: PaymentMethod::Balance,
+        address: Some(address()),
         balance: 94_500,
         used: 5_500,
+        coupons: None,
+        cart: None,
     });
     assert_eq!(event, expected);
     assert_eq!(account_of(&shop, "alice").await, Some(json!({ "balance": 94_500, "used": 5_500 })));
@@ -57,9 +41,9 @@ async fn unknown_and_deleted_products_cannot_be_ordered() {
     let mut shop = shop().await;
     let unknown = Op::PlaceOrder(order(&[(PENCIL, 1), (UNKNOWN, 1)]));
     refuses(&mut shop, "alice", unknown, Refused::ProductNotFound, json!({ "productId": UNKNOWN })).await;
-    put(&mut shop, PutProduct { status: Some(ProductStatus::Deleted), ..patch(NOTE) }).await;
+    put(&mut shop, PutProduct { status: Some(ItemStatus::Deleted), ..patch(NOTE) }).await;
     refuses(&mut shop, "alice", buy(NOTE, 1), Refused::ProductNotFound, json!({ "productId": NOTE })).await;
-    put(&mut shop, PutProduct { status: Some(ProductStatus::Normal), ..patch(NOTE) }).await;
+    put(&mut shop, PutProduct { status: Some(ItemStatus::Normal), ..patch(NOTE) }).await;
     shop.decided("alice", buy(NOTE, 1)).await;
 }
 
@@ -87,7 +71,9 @@ async fn a_limit_counts_over_all_orders_of_a_user() {
     put(&mut shop, PutProduct { limit: Some(Change::Set(5)), ..patch(PENCIL) }).await;
     let exceeded = |already: u32| json!({ "productId": PENCIL, "limitPerUser": 5, "alreadyBought": already });
     refuses(&mut shop, "alice", buy(PENCIL, 6), Refused::ExceededLimitedQuantity, exceeded(0)).await;
-    shop.decided("alice", buy(PENCIL, 3)).await;
+    let event = shop.decided("alice", Op::PlaceOrder(order(&[(PENCIL, 3), (NOTE, 1)]))).await;
+    let Event::OrderConfirmed(placed) = event else { panic!("{event:?}") };
+    assert_eq!((placed.items[0].counted, placed.items[1].counted), (Some(true), None), "for giving it back");
     refuses(&mut shop, "alice", buy(PENCIL, 3), Refused::ExceededLimitedQuantity, exceeded(3)).await;
     shop.decided("alice", buy(PENCIL, 2)).await;
     refuses(&mut shop, "alice", buy(PENCIL, 1), Refused::ExceededLimitedQuantity, exceeded(5)).await;

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flashsale::engine::batch::{self, BatchReply, Header, OpResult, Rules};
+use flashsale::engine::batch::{self, BatchReply, ClosedReason, Header, OpResult, Rules};
 use flashsale::engine::call::{Call, Fingerprint};
-use flashsale::engine::event::{Event, split};
+use flashsale::engine::event::{Event, OrderLine, OrderStatus, split};
 use flashsale::engine::ids::CellId;
 use flashsale::engine::model::Answer;
-use flashsale::engine::op::{AdjustStock, ChargeBalance, Op, OrderItem, PlaceOrder, ProductId, PutProduct};
+use flashsale::engine::op::{
+    AdjustStock, CancelOrder, ChargeBalance, CouponId, CouponType, DiscountType, ExpireOrder, IssueCoupon, Op,
+    OpenCharge, OrderItem, PaidLine, PaidOrder, PayOrder, PaymentMethod, PlaceOrder, ProductId, PutCart, PutCoupon,
+    PutProduct, RequestRestock, ReserveOrder, SettleCharge, SettleOrder, Verdict,
+};
 use flashsale::engine::refusal::{Refusal, Refused};
 use flashsale::engine::user::UserId;
 use flashsale::redis::client::{CallError, RedisClient};
@@ -34,8 +38,20 @@ pub const HOUR_MS: i64 = 3_600_000;
 pub const DAY_MS: i64 = 24 * HOUR_MS;
 
 /// The defaults of the settings.
-pub const RULES: Rules =
-    Rules { charge_unit: 100, charge_max: 1_000_000, balance_max: 1_000_000_000_000, backlog_max: 1_000_000 };
+pub const RULES: Rules = Rules {
+    charge_unit: 100,
+    charge_max: 1_000_000,
+    balance_max: 1_000_000_000_000,
+    open_charges_max: 10,
+    open_orders_max: 3,
+    items_max: 50,
+    quantity_max: 1_000,
+    reservation_ttl_ms: 600_000,
+    cancel_window_ms: 1_800_000,
+    recovery_ms: 60_000,
+    restock_threshold: 1,
+    backlog_max: 1_000_000,
+};
 
 /// Longest wait for one answer of Redis; generous, because the machine may be busy with other tests.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,6 +77,8 @@ pub struct Status {
     pub fenced: String,
     /// Last product id.
     pub product_last: u64,
+    /// Last coupon id.
+    pub coupon_last: u64,
     /// Last change of the catalogue.
     pub catalog_version: u64,
 }
@@ -162,6 +180,25 @@ impl TestCell {
         let args: Vec<Value> = vec![seq.to_string().into(), "0".into()];
         let keys = [self.keys.meta(), self.keys.log()];
         self.redis.call("note_committed", &keys, args).await.expect("an answer");
+    }
+
+    /// Takes what is due, at most `count`, with the shortest and the longest pause: the last event of each.
+    pub async fn take_due(&self, count: u32, pauses_ms: (i64, i64)) -> Result<Vec<Event>, ClosedReason> {
+        let keys = [self.keys.meta(), self.keys.due(), self.keys.open()];
+        let acknowledged = "0".to_owned();
+        let (least, longest) = (pauses_ms.0.to_string(), pauses_ms.1.to_string());
+        let args = [self.epoch.to_string(), acknowledged, count.to_string(), least, longest];
+        let args: Vec<Value> = args.into_iter().map(Value::from).collect();
+        let reply = self.redis.call("take_due", &keys, args).await.expect("an answer");
+        let (_, _, mut rest) = batch::split_reply(&reply).expect("a readable answer")?;
+        let taken = rmp::decode::read_array_len(&mut rest).expect("a list");
+        let next = |_| {
+            let length = rmp::decode::read_str_len(&mut rest).expect("a packed event") as usize;
+            let (event, behind) = rest.split_at(length);
+            rest = behind;
+            Event::decode(event).expect("an event")
+        };
+        Ok((0..taken).map(next).collect())
     }
 
     /// What the cell says of itself.
@@ -315,7 +352,7 @@ impl TestCell {
 
 fn log_entry(id: String, fields: &[Bytes]) -> LogEntry {
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("text");
-    // The order counts too: `read_log` takes the events by their position.
+    // The order counts too: `read_last` takes the events by their position.
     assert_eq!(fields.len(), 6, "entry {id}");
     let names: Vec<String> = fields.iter().step_by(2).map(text).collect();
     assert_eq!(names, ["prev", "nonce", "events"], "entry {id}");
@@ -374,10 +411,10 @@ pub fn request_of(call: &Call) -> Request {
     rmp_serde::from_slice(&call.encode()).expect("a call")
 }
 
-/// `place_order`.
+/// What `place_order` and `reserve_order` take.
 pub fn order(items: &[(ProductId, u32)]) -> PlaceOrder {
     let items = items.iter().map(|&(product, quantity)| OrderItem { product, quantity }).collect();
-    PlaceOrder { items, final_amount: None, address: None }
+    PlaceOrder { items: Some(items), ..PlaceOrder::default() }
 }
 
 /// `place_order` of a single product.
@@ -385,9 +422,127 @@ pub fn buy(product: ProductId, quantity: u32) -> Op {
     Op::PlaceOrder(order(&[(product, quantity)]))
 }
 
+/// `reserve_order`.
+pub fn reserve(order: PlaceOrder) -> Op {
+    ReserveOrder(order).into()
+}
+
+/// `pay_order`.
+pub fn pay(order: u64, method: PaymentMethod, amount: u64) -> Op {
+    PayOrder { order, method, amount }.into()
+}
+
+/// `settle_order`.
+pub fn settle(order: u64, verdict: Verdict) -> Op {
+    SettleOrder { order, verdict }.into()
+}
+
+/// `cancel_order`.
+pub fn cancel(order: u64, paid: Option<PaidOrder>) -> Op {
+    CancelOrder { order, paid }.into()
+}
+
+/// `expire_order`.
+pub fn expire(order: u64) -> Op {
+    ExpireOrder { order }.into()
+}
+
+/// The order that an event confirmed, as `cancel_order` takes it.
+pub fn paid(event: &Event) -> PaidOrder {
+    let line = |line: &OrderLine| {
+        PaidLine(line.product, line.name.clone(), line.price, line.quantity, line.discount, line.counted)
+    };
+    match event {
+        Event::OrderConfirmed(order) => PaidOrder {
+            user: order.user.clone(),
+            created: order.at,
+            expires: None,
+            total: order.total,
+            discount: order.discount,
+            final_amount: order.final_amount,
+            method: order.method,
+            day: order.day.clone(),
+            paid_at: order.at,
+            payment: order.seq,
+            address: order.address.clone(),
+            coupons: order.coupons.clone(),
+            items: order.items.iter().map(line).collect(),
+        },
+        Event::OrderChanged(order) if order.status == OrderStatus::Confirmed => PaidOrder {
+            user: order.user.clone(),
+            created: order.created,
+            expires: order.expires,
+            total: order.total,
+            discount: order.discount,
+            final_amount: order.final_amount,
+            method: order.method.expect("it is paid"),
+            day: order.day.clone().expect("it is paid"),
+            paid_at: order.paid_at.expect("it is paid"),
+            payment: order.payment.expect("it is paid"),
+            address: order.address.clone(),
+            coupons: order.coupons.clone(),
+            items: order.items.iter().map(line).collect(),
+        },
+        other => panic!("this confirmed no order: {other:?}"),
+    }
+}
+
 /// `charge_balance`.
 pub fn charge(amount: i64) -> Op {
     Op::ChargeBalance(ChargeBalance { amount })
+}
+
+/// `open_charge`.
+pub fn open_charge(amount: i64) -> Op {
+    OpenCharge { amount, method: None }.into()
+}
+
+/// `settle_charge`.
+pub fn settle_charge(charge: u64, verdict: Verdict) -> Op {
+    SettleCharge { charge, verdict }.into()
+}
+
+/// `put_coupon` that creates: ten of them, each valid for a week.
+pub fn new_coupon(name: &str, discount: DiscountType, value: u64) -> PutCoupon {
+    PutCoupon {
+        name: Some(name.to_owned()),
+        kind: Some(CouponType::Cart),
+        discount: Some(discount),
+        value: Some(value),
+        total: Some(10),
+        valid_days: Some(7),
+        ..PutCoupon::default()
+    }
+}
+
+/// `put_coupon` that changes nothing yet.
+pub fn patch_coupon(coupon: CouponId) -> PutCoupon {
+    PutCoupon { coupon: Some(coupon), ..PutCoupon::default() }
+}
+
+/// `issue_coupon`.
+pub fn issue(coupon: CouponId) -> Op {
+    IssueCoupon { coupon }.into()
+}
+
+/// `put_cart` that sets the units of a product.
+pub fn put_cart(product: ProductId, quantity: u32) -> Op {
+    PutCart { product: Some(product), quantity: Some(quantity), add: false }.into()
+}
+
+/// `put_cart` that adds units of a product.
+pub fn add_to_cart(product: ProductId, quantity: u32) -> Op {
+    PutCart { product: Some(product), quantity: Some(quantity), add: true }.into()
+}
+
+/// `put_cart` that clears the cart.
+pub fn clear_cart() -> Op {
+    PutCart::default().into()
+}
+
+/// `request_restock`.
+pub fn request_restock(product: ProductId, email: &str) -> Op {
+    RequestRestock { product, email: email.to_owned() }.into()
 }
 
 /// `adjust_stock`.

@@ -1,94 +1,97 @@
-//! What operators change: products and stock.
+//! Products and stock.
 
 use std::sync::Arc;
 
 use hyper::StatusCode;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::app::{App, problem_of};
-use super::problem::{Code, Problem};
-use super::products::ProductView;
-use super::reply::{self, Answer};
-use super::request::{Request, check_text};
+use super::{Given, NAME_CHARS_MAX, NUMBER_MAX, QUANTITY_MAX, change, check_number, check_time, given};
 use crate::catalog::products::Product;
 use crate::engine::event::{Event, ProductPut};
-use crate::engine::op::{AdjustStock, Change, Op, ProductStatus, PutProduct};
+use crate::engine::op::{AdjustStock, Change, ItemStatus, ProductId, PutProduct};
+use crate::http::app::{App, problem_of};
+use crate::http::openapi::parameters::{OptionalKey, RequiredKey};
+use crate::http::openapi::values::{Amount, Count, Name, PositiveNumber, SmallId, StockDelta, Time};
+use crate::http::problem::{Code, Problem};
+use crate::http::products::ProductView;
+use crate::http::reply::{self, Answer};
+use crate::http::request::{Request, check_text};
 
-const NAME_CHARS_MAX: usize = 200;
-
-/// Largest amount and quantity: what a double holds exactly.
-const NUMBER_MAX: u64 = (1 << 53) - 1;
-
-/// The last ms of the year 9999.
-const TIME_MAX_MS: i64 = 253_402_300_799_999;
-
-#[derive(Debug, Deserialize, Serialize)]
+/// A product to be sold.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = NewProduct)]
 struct CreateBody {
+    #[schema(value_type = Name)]
     name: String,
+    #[schema(value_type = Amount)]
     price: u64,
+    #[schema(value_type = Count)]
     stock: u64,
+    /// Units that one user may buy over all his orders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PositiveNumber>)]
     limit_per_user: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     sale_starts_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     sale_ends_at: Option<Timestamp>,
 }
 
-/// Given or not, and when given possibly null: the two must stay apart.
-type Given<T> = Option<Option<T>>;
-
 /// `null` removes an optional member; a member that is not given stays as it is.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ProductChange)]
 struct ChangeBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Amount>)]
     price: Option<u64>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PositiveNumber>)]
     limit_per_user: Given<u64>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     sale_starts_at: Given<Timestamp>,
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Time>)]
     sale_ends_at: Given<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    status: Option<ProductStatus>,
+    status: Option<ItemStatus>,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+/// Units to add (negative: to take away).
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = StockChange)]
 struct StockBody {
+    #[schema(value_type = StockDelta)]
     delta: i64,
 }
 
-/// Tells "given as null" from "not given".
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Given<T>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
-}
-
-fn change<T, U>(member: Given<T>, convert: impl FnOnce(T) -> U) -> Option<Change<U>> {
-    member.map(|value| value.map_or(Change::Clear, |value| Change::Set(convert(value))))
-}
-
-fn check_number(name: &str, value: u64, least: u64) -> Result<(), Problem> {
-    if (least..=NUMBER_MAX).contains(&value) {
-        return Ok(());
-    }
-    Err(Problem::new(Code::InvalidInput).because(format!("{name} must be from {least} to {NUMBER_MAX}")))
-}
-
 /// POST /admin/products
+#[utoipa::path(
+    post, path = "/admin/products", tag = "catalogue", operation_id = "createProduct",
+    summary = "Puts a product on sale", params(OptionalKey),
+    request_body(content = CreateBody, example = json!({
+        "name": "Limited sneaker", "price": 59_000, "stock": 100, "limitPerUser": 2,
+        "saleStartsAt": "2025-01-01T00:00:00Z", "saleEndsAt": "2099-01-01T00:00:00Z"
+    })),
+    responses((status = 201, description = "The product", body = ProductView<'static>))
+)]
 pub async fn create_product(app: Arc<App>, mut request: Request) -> Answer {
     let key = request.idempotency_key()?;
     let body: CreateBody = request.json(&app).await?;
     check_text("name", &body.name, NAME_CHARS_MAX)?;
-    check_number("price", body.price, 0)?;
-    check_number("stock", body.stock, 0)?;
-    body.limit_per_user.map_or(Ok(()), |limit| check_number("limitPerUser", limit, 1))?;
+    check_number("price", body.price, (0, NUMBER_MAX))?;
+    check_number("stock", body.stock, (0, QUANTITY_MAX))?;
+    body.limit_per_user.map_or(Ok(()), |limit| check_number("limitPerUser", limit, (1, NUMBER_MAX)))?;
     check_time("saleStartsAt", body.sale_starts_at)?;
     check_time("saleEndsAt", body.sale_ends_at)?;
     let op = PutProduct {
@@ -105,13 +108,21 @@ pub async fn create_product(app: Arc<App>, mut request: Request) -> Answer {
 }
 
 /// PATCH /admin/products/{id}
+#[utoipa::path(
+    patch, path = "/admin/products/{id}", tag = "catalogue", operation_id = "changeProduct",
+    summary = "Changes a product",
+    description = "`null` removes an optional member; a member that is not given stays as it is. The status `DELETED` \
+        takes the product off the shop.",
+    params(OptionalKey), request_body(content = ChangeBody, example = json!({"price": 49_000, "saleEndsAt": null})),
+    responses((status = 200, description = "The product", body = ProductView<'static>))
+)]
 pub async fn change_product(app: Arc<App>, mut request: Request) -> Answer {
     let id = request.product_id()?;
     let key = request.idempotency_key()?;
     let body: ChangeBody = request.json(&app).await?;
     body.name.as_ref().map_or(Ok(()), |name| check_text("name", name, NAME_CHARS_MAX))?;
-    body.price.map_or(Ok(()), |price| check_number("price", price, 0))?;
-    body.limit_per_user.flatten().map_or(Ok(()), |limit| check_number("limitPerUser", limit, 1))?;
+    body.price.map_or(Ok(()), |price| check_number("price", price, (0, NUMBER_MAX)))?;
+    body.limit_per_user.flatten().map_or(Ok(()), |limit| check_number("limitPerUser", limit, (1, NUMBER_MAX)))?;
     check_time("saleStartsAt", body.sale_starts_at.flatten())?;
     check_time("saleEndsAt", body.sale_ends_at.flatten())?;
     let op = PutProduct {
@@ -127,16 +138,6 @@ pub async fn change_product(app: Arc<App>, mut request: Request) -> Answer {
     put_product(&app, &request, key, &body, op, StatusCode::OK).await
 }
 
-/// Times of a sale: what PostgreSQL and everybody's calendar can hold.
-fn check_time(name: &str, time: Option<Timestamp>) -> Result<(), Problem> {
-    match time {
-        Some(time) if !(0..=TIME_MAX_MS).contains(&time.as_millisecond()) => {
-            Err(Problem::new(Code::InvalidInput).because(format!("{name} must be in the years 1970 to 9999")))
-        }
-        _ => Ok(()),
-    }
-}
-
 async fn put_product(
     app: &App,
     request: &Request,
@@ -145,7 +146,7 @@ async fn put_product(
     op: PutProduct,
     status: StatusCode,
 ) -> Answer {
-    let call = request.call(key, body, Op::PutProduct(op));
+    let call = request.call(key, body, op);
     let key = call.key.clone();
     let outcome = app.engine.submit_product(call).await.map_err(|error| problem_of(error, &key))?;
     let Event::ProductPut(put) = &outcome.event else {
@@ -174,20 +175,37 @@ fn product_of(put: &ProductPut) -> Product {
 }
 
 /// POST /admin/products/{id}/stock
+#[utoipa::path(
+    post, path = "/admin/products/{id}/stock", tag = "catalogue", operation_id = "adjustStock",
+    summary = "Adds stock or takes it away", params(RequiredKey),
+    request_body(content = StockBody, example = json!({"delta": 50})),
+    responses((status = 200, description = "The stock after it", body = StockView))
+)]
 pub async fn adjust_stock(app: Arc<App>, mut request: Request) -> Answer {
     let product = request.product_id()?;
     let key = request.required_idempotency_key()?;
     let body: StockBody = request.json(&app).await?;
-    if body.delta == 0 || body.delta.unsigned_abs() > NUMBER_MAX {
-        return Err(Problem::new(Code::InvalidInput).because("delta must be a whole number other than 0, below 2^53"));
+    if body.delta == 0 || body.delta.unsigned_abs() > QUANTITY_MAX {
+        let reason = format!("delta must be a whole number other than 0, at most {QUANTITY_MAX}");
+        return Err(Problem::new(Code::InvalidInput).because(reason));
     }
-    let op = Op::AdjustStock(AdjustStock { product, delta: body.delta });
+    let op = AdjustStock { product, delta: body.delta };
     let outcome = app.engine.submit_product(request.call(Some(key.clone()), &body, op)).await;
     let outcome = outcome.map_err(|error| problem_of(error, &key))?;
     let Event::StockAdjusted(adjusted) = &outcome.event else {
         return Err(Problem::new(Code::InternalError));
     };
     show(&app).await;
-    let body = json!({"productId": product, "stock": adjusted.stock});
+    let body = StockView { product_id: product, stock: adjusted.stock };
     Ok(reply::decided(StatusCode::OK, &body, &key, outcome.replayed))
+}
+
+/// The stock of a product after a change.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ProductStock)]
+struct StockView {
+    #[schema(value_type = SmallId)]
+    product_id: ProductId,
+    stock: u64,
 }

@@ -1,0 +1,227 @@
+//! `flashsale sandbox`: plays the other side for development and tests, with faults to switch on. On loopback only, and
+//! in memory only: everything is forgotten when it ends.
+//!
+//! | path | what answers |
+//! |---|---|
+//! | `/gateway/…` | a payment gateway, as [`crate::gateway`] describes it, and its switches |
+
+mod book;
+mod faults;
+mod gateway;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{print_line, stop_signal};
+use crate::http::reply;
+use gateway::PlayedGateway;
+
+/// Open connections; further ones wait in the kernel's backlog.
+const CONNECTIONS_MAX: usize = 4_096;
+
+/// Time for a request's head to arrive, and for an idle connection to live: longer than clients keep theirs.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head (and of the read buffer).
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a request's body (413 beyond).
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Time for a request's body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause after an accept that failed (usually for want of file descriptors).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Options of `flashsale sandbox`.
+#[derive(Debug, clap::Args)]
+pub struct SandboxOptions {
+    /// Port on loopback; 0: any free one.
+    #[arg(long, default_value_t = 8082)]
+    pub port: u16,
+}
+
+/// Runs until SIGINT or SIGTERM. Prints one line, `sandbox http://127.0.0.1:PORT`, as soon as it can be called.
+pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
+    let SandboxOptions { port } = options;
+    let stop = stop_signal()?;
+    let sandbox = Sandbox::bind(port).await?;
+    print_line(&format!("sandbox http://{}", sandbox.address()));
+    sandbox.run(stop).await;
+    Ok(())
+}
+
+/// A bound socket on loopback that does not accept yet.
+pub struct Sandbox {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Sandbox {
+    /// Binds to a port of 127.0.0.1; 0: any free one.
+    pub async fn bind(port: u16) -> anyhow::Result<Self> {
+        let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let socket = TcpListener::bind(asked).await.map_err(|e| anyhow::anyhow!("cannot listen on {asked}: {e}"))?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until told to stop. Then it is gone at once, with everything it knew: what is open gets no answer.
+    pub async fn run(self, stop: CancellationToken) {
+        let sides = Arc::new(Sides { gateway: PlayedGateway::new() });
+        let mut http = http1::Builder::new();
+        // Without a timer the header timeout does nothing.
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES_MAX);
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        // Dropped at the end, which ends the connections.
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                // Forgets connections that ended.
+                Some(_) = connections.join_next() => continue,
+                accepted = accept(&self.socket, &slots) => accepted,
+            };
+            let (stream, slot) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            // Answers are small and written at once.
+            let _ = stream.set_nodelay(true);
+            let sides = sides.clone();
+            let service = service_fn(move |request| {
+                let sides = sides.clone();
+                async move { sides.answer(request).await }
+            });
+            let connection = http.serve_connection(TokioIo::new(stream), service);
+            connections.spawn(async move {
+                // Errors here are the client's, or a fault that was asked for.
+                let _ = connection.await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+async fn accept(socket: &TcpListener, slots: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, _) = socket.accept().await?;
+    Ok((stream, slot))
+}
+
+/// Everybody whom the sandbox plays, each under the first part of the path.
+struct Sides {
+    gateway: PlayedGateway,
+}
+
+impl Sides {
+    /// Answers, or ends the connection without an answer, which is what an error means to hyper.
+    async fn answer(&self, request: hyper::Request<Incoming>) -> Result<Response<Full<Bytes>>, HangUp> {
+        let (head, body) = request.into_parts();
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err(refusal) => return Ok(refusal.into_response()),
+        };
+        let path: Vec<&str> = head.uri.path().split('/').skip(1).collect();
+        let request = Request { method: head.method, headers: head.headers, body };
+        let reply = match path.as_slice() {
+            ["gateway", rest @ ..] => self.gateway.answer(&request, rest),
+            _ => Refusal::unknown_path().into(),
+        };
+        match reply {
+            Reply::Now(response) => Ok(response),
+            Reply::After(delay, response) => {
+                tokio::time::sleep(delay).await;
+                Ok(response)
+            }
+            Reply::HangUp => Err(HangUp),
+        }
+    }
+}
+
+async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let reason = format!("the body must not be larger than {BODY_BYTES_MAX} bytes");
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason))
+        }
+        Ok(Err(_)) => Err(Refusal::invalid("the body could not be read")),
+        Err(_) => Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time")),
+    }
+}
+
+/// A request that has arrived as a whole. Whoever answers it does so without waiting: what a client who goes away
+/// leaves behind is a request that was not begun, or one that was done.
+struct Request {
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// What becomes of a request.
+enum Reply {
+    Now(Response<Full<Bytes>>),
+    After(Duration, Response<Full<Bytes>>),
+    /// The connection ends without an answer.
+    HangUp,
+}
+
+/// No to a request that is not of the protocol: `{error}`, a sentence for people.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    reason: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        Self { status, reason: reason.into() }
+    }
+
+    fn invalid(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, reason)
+    }
+
+    fn unknown_path() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "the sandbox has no such path")
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        reply::json(self.status, &json!({"error": self.reason}))
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        Self::Now(refusal.into_response())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("told to end the connection without an answer")]
+struct HangUp;
