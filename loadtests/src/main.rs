@@ -1,5 +1,5 @@
-//! Load against flashsale. `loadtests bench` (what `make bench` runs) measures the order path on private servers and
-//! compares it with bare HTTP, with one op per call and with the lock-based design that the project started from.
+//! Load against flashsale. `loadtests bench` (what `make bench` runs) measures orders and coupons on private servers and
+//! compares the orders with bare HTTP, with one op per call and with the lock-based design that the project started from.
 
 mod bench;
 
@@ -16,7 +16,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the order path on private servers and compare it (about 3 minutes)
+    /// Measure orders and coupons on private servers and compare the orders (about 3 minutes)
     Bench(bench::Options),
     /// Answer every request with a constant order: what HTTP alone costs (`bench` starts it as a process of its own)
     Floor {

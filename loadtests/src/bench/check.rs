@@ -1,5 +1,5 @@
-//! The books after a load: what was sold, paid and answered, in Redis and in PostgreSQL, against each other. Everything
-//! counted here is a bug.
+//! The books after a load: what was sold, paid, issued and answered, in Redis and in PostgreSQL, against each other.
+//! Everything counted here is a bug.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,18 +8,20 @@ use bytes::Bytes;
 use flashsale::redis::keys::CellKeys;
 use fred::clients::Client as Redis;
 use fred::interfaces::HashesInterface as _;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client as Postgres;
 
 use super::plan::CHARGE;
 use super::tokens::user_ids;
+use super::wrk::Wrk;
 
 /// A broken rule and how often it is broken.
 #[derive(Clone, Debug, Serialize)]
 pub struct Violation {
     /// What must hold.
     pub rule: String,
-    /// Rows, users, products or orders that break it.
+    /// Rows, users, products, coupons or orders that break it.
     pub count: u64,
 }
 
@@ -28,10 +30,34 @@ pub struct Violation {
 pub struct Expected {
     /// Product and the stock it began with.
     pub stock: BTreeMap<u32, u64>,
-    /// Orders that were answered with 201.
-    pub accepted_min: u64,
-    /// Those, and the ones whose answer wrk did not wait for.
-    pub accepted_max: u64,
+    /// Orders.
+    pub orders: Accepted,
+    /// Coupon and its quantity.
+    pub coupons: BTreeMap<u32, u64>,
+    /// Coupons that were issued.
+    pub issues: Accepted,
+}
+
+/// What was done, as its clients saw it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accepted {
+    /// Answers of 201.
+    pub seen: u64,
+    /// What may have been done without an answer that wrk waited for.
+    pub unseen_max: u64,
+}
+
+impl Accepted {
+    /// Adds a load.
+    pub fn note(&mut self, wrk: &Wrk) {
+        self.seen += wrk.accepted();
+        self.unseen_max += wrk.unseen_max();
+    }
+
+    /// By how many `done` is outside of what can have been done.
+    fn missed_by(self, done: u64) -> u64 {
+        self.seen.saturating_sub(done) + done.saturating_sub(self.seen + self.unseen_max)
+    }
 }
 
 /// What an account is in Redis.
@@ -39,6 +65,13 @@ pub struct Expected {
 struct Account {
     balance: u64,
     used: u64,
+}
+
+/// What a coupon is in Redis.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Coupon {
+    total: u64,
+    remaining: u64,
 }
 
 /// A user's money in PostgreSQL.
@@ -96,11 +129,17 @@ pub async fn violations(
         let count: i64 = postgres.query_one(query, &[]).await.context(rule)?.get(0);
         note(rule, count.unsigned_abs());
     }
-    let orders: i64 = postgres.query_one("SELECT count(*) FROM orders", &[]).await?.get(0);
-    note("as many orders as answers of 201", outside(u64::try_from(orders)?, expected));
+    let orders = count(postgres, "orders").await?;
+    note("as many orders as answers of 201", expected.orders.missed_by(orders));
     note(
         "initial stock = available in Redis + sold; stock in PostgreSQL and the rankings say the same",
         wrong_products(postgres, redis, keys, expected).await?,
+    );
+    let issued = count(postgres, "user_coupons").await?;
+    note("as many coupons of users as answers of 201", expected.issues.missed_by(issued));
+    note(
+        "issued + remaining in Redis = quantity; the coupons of users in PostgreSQL say the same",
+        wrong_coupons(postgres, redis, keys, expected).await?,
     );
     note(
         "charges - payments = balance, payments = used total, in Redis and in PostgreSQL",
@@ -109,9 +148,19 @@ pub async fn violations(
     Ok(found)
 }
 
-/// By how many the orders miss the band of what wrk saw.
-fn outside(orders: u64, expected: &Expected) -> u64 {
-    expected.accepted_min.saturating_sub(orders) + orders.saturating_sub(expected.accepted_max)
+async fn count(postgres: &Postgres, table: &str) -> Result<u64> {
+    let count: i64 = postgres.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await?.get(0);
+    Ok(count.try_into()?)
+}
+
+/// A column of packed values, by their fields.
+async fn unpacked<T: DeserializeOwned>(redis: &Redis, column: &str) -> Result<BTreeMap<String, T>> {
+    let packed: BTreeMap<String, Bytes> = redis.hgetall(column).await?;
+    let unpack = |(field, value): (String, Bytes)| {
+        let value = rmp_serde::from_slice(&value).with_context(|| format!("{column}: {field}"))?;
+        Ok((field, value))
+    };
+    packed.into_iter().map(unpack).collect()
 }
 
 async fn wrong_products(postgres: &Postgres, redis: &Redis, keys: &CellKeys, expected: &Expected) -> Result<u64> {
@@ -145,25 +194,59 @@ async fn wrong_products(postgres: &Postgres, redis: &Redis, keys: &CellKeys, exp
     Ok(wrong + absent as u64)
 }
 
-async fn wrong_users(postgres: &Postgres, redis: &Redis, keys: &CellKeys) -> Result<u64> {
-    let packed: BTreeMap<String, Bytes> = redis.hgetall(keys.accounts()).await?;
-    let mut accounts = BTreeMap::new();
-    for (user, account) in packed {
-        let account: Account = rmp_serde::from_slice(&account).with_context(|| format!("account of {user}"))?;
-        accounts.insert(user, account);
+async fn wrong_coupons(postgres: &Postgres, redis: &Redis, keys: &CellKeys, expected: &Expected) -> Result<u64> {
+    let in_redis: BTreeMap<String, Coupon> = unpacked(redis, &keys.coupons()).await?;
+    let rows = postgres
+        .query(
+            "SELECT coupon_id, coalesce(c.total_quantity, 0), coalesce(s.issued, 0)::bigint, coalesce(u.held, 0)
+             FROM coupons c
+             FULL JOIN (SELECT coupon_id, sum(issued) AS issued FROM coupon_stock GROUP BY coupon_id) s
+                 USING (coupon_id)
+             FULL JOIN (SELECT coupon_id, count(*) AS held FROM user_coupons GROUP BY coupon_id) u
+                 USING (coupon_id)",
+            &[],
+        )
+        .await?;
+    let mut in_postgres = BTreeMap::new();
+    for row in rows {
+        let number = |column: usize| u64::try_from(row.get::<_, i64>(column));
+        in_postgres.insert(u32::try_from(row.get::<_, i32>(0))?, (number(1)?, number(2)?, number(3)?));
     }
-    let ledgers = ledgers(postgres).await?;
-    let right = |user: &String| {
-        let (Some(account), Some(ledger)) = (accounts.get(user), ledgers.get(user)) else {
+    let right = |coupon: &u32| {
+        let (Some(left), Some(&(total, issued, held))) = (in_redis.get(&coupon.to_string()), in_postgres.get(coupon))
+        else {
             return false;
         };
-        ledger.charged == CHARGE
-            && ledger.charged.checked_sub(ledger.paid) == Some(account.balance)
-            && ledger.paid == account.used
-            && ledger.last == *account
+        expected.coupons.get(coupon) == Some(&total)
+            && left.total == total
+            && left.remaining + issued == total
+            && issued == held
     };
-    let everybody: BTreeSet<String> =
-        user_ids().chain(accounts.keys().cloned()).chain(ledgers.keys().cloned()).collect();
+    let all: BTreeSet<u32> = expected.coupons.keys().chain(in_postgres.keys()).copied().collect();
+    Ok(all.iter().filter(|coupon| !right(coupon)).count() as u64)
+}
+
+/// Who only has coupons has an account without money, and no ledger.
+async fn wrong_users(postgres: &Postgres, redis: &Redis, keys: &CellKeys) -> Result<u64> {
+    let accounts: BTreeMap<String, Account> = unpacked(redis, &keys.accounts()).await?;
+    let ledgers = ledgers(postgres).await?;
+    let rows = postgres.query("SELECT DISTINCT user_id FROM user_coupons", &[]).await?;
+    let holders: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
+    let right = |user: &String| match (accounts.get(user), ledgers.get(user)) {
+        (Some(account), Some(ledger)) => {
+            ledger.charged == CHARGE
+                && ledger.charged.checked_sub(ledger.paid) == Some(account.balance)
+                && ledger.paid == account.used
+                && ledger.last == *account
+        }
+        (Some(account), None) => holders.contains(user) && *account == Account { balance: 0, used: 0 },
+        (None, _) => false,
+    };
+    let everybody: BTreeSet<String> = user_ids()
+        .chain(accounts.keys().cloned())
+        .chain(ledgers.keys().cloned())
+        .chain(holders.iter().cloned())
+        .collect();
     Ok(everybody.iter().filter(|user| !right(user)).count() as u64)
 }
 
@@ -193,8 +276,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_may_exceed_what_wrk_saw_by_what_it_cut_off() {
-        let expected = Expected { stock: BTreeMap::new(), accepted_min: 100, accepted_max: 110 };
-        assert_eq!([99, 100, 105, 110, 112].map(|orders| outside(orders, &expected)), [1, 0, 0, 0, 2]);
+    fn more_may_be_done_than_wrk_saw_by_what_it_cut_off() {
+        let accepted = Accepted { seen: 100, unseen_max: 10 };
+        assert_eq!([99, 100, 105, 110, 112].map(|done| accepted.missed_by(done)), [1, 0, 0, 0, 2]);
     }
 }

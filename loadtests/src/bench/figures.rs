@@ -60,19 +60,23 @@ figures! {
     one_op_per_call_redis_us: "us";
     /// refusals of a product with none left
     sold_out_per_s: "answers/s";
+    /// coupons issued (201), first come, first served, one hot coupon with enough left at a time
+    coupons_per_s: "coupons/s";
+    /// refusals of a coupon with none left
+    coupons_sold_out_per_s: "answers/s";
     /// the seed documents' transaction (lock on stock, version check on balance), 8 or 32 clients, the better
     seed_design_orders_per_s: "orders/s";
     /// age of the oldest order that PostgreSQL did not have when wrk's last answer was in
     writer_lag_s_at_end: "s";
     /// from then until PostgreSQL had everything
     drain_s: "s";
-    /// sold, paid, balances and orders in Redis and PostgreSQL that do not agree
+    /// sold, paid, issued, balances and orders in Redis and PostgreSQL that do not agree
     violations: "count";
     /// latency of an order, 99.9th percentile
     p999_ms: "ms";
     /// latency of an order, the slowest
     max_ms: "ms";
-    /// answers other than 201, broken connections and timeouts in the windows of orders
+    /// answers other than 201, broken connections and timeouts in the windows of orders and coupons
     wrk_errors: "count";
     /// orders that PostgreSQL did not have when wrk's last answer was in
     writer_lag_events_at_end: "events";

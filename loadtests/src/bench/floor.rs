@@ -15,7 +15,8 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Bench, child, wrk};
+use super::wrk::{self, Load};
+use super::{Bench, child};
 
 /// The size of a typical order's answer, address included.
 const ANSWER: &str = concat!(
@@ -72,8 +73,8 @@ pub async fn measure(bench: &Bench) -> Result<f64> {
     tokio::time::timeout(START_TIMEOUT, listening).await.context("the floor does not listen")?;
 
     let address = (Ipv4Addr::LOCALHOST, port).into();
-    wrk::run(bench, address, &PRODUCTS, bench.plan.floor_warm_up).await?;
-    let load = wrk::run(bench, address, &PRODUCTS, bench.plan.floor).await?;
+    wrk::run(bench, address, Load::Orders(&PRODUCTS), bench.plan.floor_warm_up).await?;
+    let load = wrk::run(bench, address, Load::Orders(&PRODUCTS), bench.plan.floor).await?;
     anyhow::ensure!(load.non_2xx == 0 && load.socket_errors == 0, "the floor itself failed: {load:?}");
     Ok(load.accepted_per_s())
 }

@@ -40,7 +40,8 @@ use seed_design::SeedDesign;
 use servers::Servers;
 use tokens::Tokens;
 use tools::Tools;
-use trial::{Measured, Trial};
+use trial::{Measured, MeasuredCoupons, Trial};
+use wrk::Wrk;
 
 /// One op per call, and as many calls in flight as keep Redis busy: what a service without lanes would do.
 const ONE_OP_PER_CALL: [(&str, &str); 2] =
@@ -86,6 +87,7 @@ struct Phases {
     floor_per_s: f64,
     batched: Measured,
     sold_out_per_s: f64,
+    coupons: MeasuredCoupons,
     redis_hset_us: f64,
     single: Measured,
     seed_design: SeedDesign,
@@ -125,7 +127,7 @@ async fn measure(options: &Options) -> Result<Summary> {
     // Declared before the servers, so that it is removed after they have ended.
     let data = tempfile::Builder::new().prefix("data-").tempdir_in(&out)?;
     let tokens = Tokens::mint(data.path())?;
-    wrk::write_script(data.path())?;
+    wrk::write_scripts(data.path())?;
     let plan = if options.quick { Plan::quick() } else { Plan::full() };
     let data_path = data.path().to_path_buf();
     let bench = Bench { plan, hot_products: options.products, out, data: data_path, tools, tokens };
@@ -142,6 +144,8 @@ async fn measure(options: &Options) -> Result<Summary> {
     let batched = trial.measure(plan.batched_warm_up, plan.batched).await?;
     step("a product with none left");
     let sold_out_per_s = trial.sold_out(plan.sold_out).await?;
+    step("coupons, and one with none left");
+    let coupons = trial.coupons(&plan).await?;
     step("the books");
     let mut violations = trial.close().await?;
 
@@ -163,6 +167,7 @@ async fn measure(options: &Options) -> Result<Summary> {
         floor_per_s,
         batched,
         sold_out_per_s,
+        coupons,
         redis_hset_us,
         single,
         seed_design,
@@ -178,10 +183,10 @@ fn step(what: &str) {
 
 impl Phases {
     fn figures(&self) -> Figures {
-        let Self { batched, single, .. } = self;
+        let Self { batched, single, coupons, .. } = self;
         let ms = |us: u64| us as f64 / 1000.0;
         let accepted_orders_per_s = batched.wrk.accepted_per_s();
-        let errors = [&batched.wrk, &single.wrk].map(|wrk| wrk.non_2xx + wrk.socket_errors + wrk.timeouts);
+        let errors = [&batched.wrk, &single.wrk, &coupons.wrk].map(Wrk::errors);
         Figures {
             floor_per_s: self.floor_per_s,
             accepted_orders_per_s,
@@ -197,6 +202,8 @@ impl Phases {
             one_op_per_call_orders_per_s: single.wrk.accepted_per_s(),
             one_op_per_call_redis_us: single.redis_us,
             sold_out_per_s: self.sold_out_per_s,
+            coupons_per_s: coupons.issued_per_s,
+            coupons_sold_out_per_s: coupons.sold_out_per_s,
             seed_design_orders_per_s: self.seed_design.orders_per_s,
             writer_lag_s_at_end: batched.lag.seconds,
             drain_s: batched.drain_s,

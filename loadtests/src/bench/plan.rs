@@ -21,6 +21,19 @@ pub const CHARGE: u64 = 1_000_000;
 /// Stock of a hot product: more than any run sells, since running out would turn orders into (cheaper) refusals.
 pub const STOCK: u64 = 50_000_000;
 
+/// Users who want coupons. A user gets each coupon once: with many users each holds few, as in a shop, and the service
+/// still remembers all their tokens (`jwt_cache_bytes_max`).
+pub const COUPON_USERS: u32 = 50_000;
+
+/// Coupons of the warm-up, other than those of the window. Both last for 200,000 issues per second.
+pub const COUPONS_OF_WARM_UP: u32 = 8;
+
+/// Coupons of the window.
+pub const COUPONS_OF_WINDOW: u32 = 32;
+
+/// Quantity of each of these coupons: enough for everybody.
+pub const COUPON_QUANTITY: u64 = 1_000_000;
+
 /// Clients of pgbench that the seed design is tried with; the better result counts.
 pub const SEED_DESIGN_CLIENTS: [u32; 2] = [8, 32];
 
@@ -37,6 +50,12 @@ pub struct Plan {
     pub batched: Duration,
     /// Refusals of a product with none left.
     pub sold_out: Duration,
+    /// Before the coupons.
+    pub coupons_warm_up: Duration,
+    /// Coupons, first come, first served.
+    pub coupons: Duration,
+    /// Refusals of a coupon with none left.
+    pub coupons_sold_out: Duration,
     /// Before the orders with one op per call.
     pub single_warm_up: Duration,
     /// Orders with one op per call.
@@ -57,6 +76,9 @@ impl Plan {
             batched_warm_up: s(5),
             batched: s(30),
             sold_out: s(10),
+            coupons_warm_up: s(2),
+            coupons: s(8),
+            coupons_sold_out: s(4),
             single_warm_up: s(3),
             single: s(15),
             seed_design: s(15),
@@ -73,6 +95,9 @@ impl Plan {
             batched_warm_up: s(1),
             batched: s(3),
             sold_out: s(1),
+            coupons_warm_up: s(1),
+            coupons: s(2),
+            coupons_sold_out: s(1),
             single_warm_up: s(1),
             single: s(2),
             seed_design: s(2),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::check::Violation;
 use super::figures::Figures;
 use super::machine::Machine;
-use super::plan::{CONNECTIONS, USERS};
+use super::plan::{CONNECTIONS, COUPON_USERS, USERS};
 
 /// Everything that one run found out.
 #[derive(Clone, Debug)]
@@ -63,6 +63,7 @@ impl Summary {
             ("quick", json!(self.quick)),
             ("hot_products", json!(self.hot_products)),
             ("users", json!(USERS)),
+            ("coupon_users", json!(COUPON_USERS)),
             ("connections", json!(CONNECTIONS)),
         ]
         .into_iter()
@@ -89,7 +90,10 @@ impl Summary {
         }
         let Machine { cpus, cpu_model, kernel, redis, postgres } = &self.machine;
         println!("\n{cpus} x {cpu_model}, Linux {kernel}, Redis {redis} (appendfsync always), PostgreSQL {postgres}");
-        println!("{CONNECTIONS} connections, {USERS} users, {} hot products, evenly", self.hot_products);
+        println!(
+            "{CONNECTIONS} connections, {USERS} users, {} hot products, evenly; coupons: {COUPON_USERS} users",
+            self.hot_products
+        );
         if self.quick {
             println!("Short windows (--quick): the figures mean little.");
         }

@@ -45,6 +45,11 @@ impl Scrape {
         };
         self.0.iter().filter(matches).map(|sample| sample.value).sum()
     }
+
+    /// How far [`Self::sum`] has come since an earlier scrape.
+    pub fn counted_since(&self, before: &Self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.sum(name, labels) - before.sum(name, labels)
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use flashsale::config::Secret;
 use flashsale::http::auth::Minter;
 
-use super::plan::USERS;
+use super::plan::{COUPON_USERS, USERS};
 
 /// `iss` of the tokens; the service under test is told to require it.
 pub const ISSUER: &str = "flashsale-bench";
@@ -27,9 +27,11 @@ pub struct Tokens {
     pub admin: String,
     /// The users' tokens, one per line, for wrk.
     pub file: PathBuf,
+    /// Tokens of those who want coupons, likewise.
+    pub coupon_file: PathBuf,
 }
 
-/// Every user of the bench.
+/// Every user who orders.
 pub fn user_ids() -> impl Iterator<Item = String> {
     (1..=USERS).map(|number| format!("bench-user-{number}"))
 }
@@ -39,10 +41,14 @@ impl Tokens {
     pub fn mint(data: &Path) -> Result<Self> {
         let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let minter = Minter::new(&Secret::new(secret.as_str()), ISSUER, AUDIENCE)?;
-        let users = user_ids().map(|user| minter.mint(&user, false, TTL_S)).collect::<Result<Vec<_>>>()?;
+        let mint = |user: String| minter.mint(&user, false, TTL_S);
+        let users = user_ids().map(mint).collect::<Result<Vec<_>>>()?;
+        let coupon_users = (1..=COUPON_USERS).map(|number| format!("coupon-user-{number}"));
+        let coupon_users = coupon_users.map(mint).collect::<Result<Vec<_>>>()?;
         let admin = minter.mint("bench-admin", true, TTL_S)?;
-        let file = data.join("tokens");
+        let (file, coupon_file) = (data.join("tokens"), data.join("coupon_tokens"));
         std::fs::write(&file, users.join("\n") + "\n")?;
-        Ok(Self { secret, users, admin, file })
+        std::fs::write(&coupon_file, coupon_users.join("\n") + "\n")?;
+        Ok(Self { secret, users, admin, file, coupon_file })
     }
 }

@@ -1,8 +1,9 @@
 //! One variant of the service on a namespace and a database of its own: loaded, measured, and checked at the end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use flashsale::engine::ids::CellId;
 use flashsale::metrics as names;
 use flashsale::redis::keys::CellKeys;
@@ -13,13 +14,14 @@ use tokio_postgres::Client as Postgres;
 
 use super::Bench;
 use super::accounting::{Cpu, cpu};
-use super::check::{self, Expected, Violation};
+use super::check::{self, Accepted, Expected, Violation};
+use super::plan::{COUPON_USERS, Plan};
 use super::progress::{self, Lag, Sampler};
 use super::scrape::Scrape;
 use super::servers::{self, Servers};
 use super::service::{Service, Variant};
-use super::shop::{self, Shop};
-use super::wrk::{self, Wrk};
+use super::shop::{self, SOLD_OUT_QUANTITY, Shop};
+use super::wrk::{self, Load, Wrk};
 
 /// What wrk left in flight has long been answered after this.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -34,10 +36,12 @@ pub struct Trial<'a> {
     postgres: Postgres,
     keys: CellKeys,
     shop: Shop,
-    /// Answers of 2xx to orders, of all loads.
-    accepted: u64,
-    /// Orders that may have been accepted without wrk seeing the answer.
-    unseen_max: u64,
+    /// Orders, of all loads.
+    orders: Accepted,
+    /// Every coupon with its quantity.
+    coupons: BTreeMap<u32, u64>,
+    /// Coupons that were issued, of all loads.
+    issues: Accepted,
 }
 
 /// Everything that is compared between the beginning and the end of a window.
@@ -72,6 +76,17 @@ pub struct Measured {
     pub drain_s: f64,
 }
 
+/// What coupons gave.
+#[derive(Clone, Copy, Debug)]
+pub struct MeasuredCoupons {
+    /// wrk's own count while there were enough.
+    pub wrk: Wrk,
+    /// Coupons issued.
+    pub issued_per_s: f64,
+    /// Refusals of a coupon with none left.
+    pub sold_out_per_s: f64,
+}
+
 impl<'a> Trial<'a> {
     /// Starts the service and opens the shop.
     pub async fn open(
@@ -94,21 +109,19 @@ impl<'a> Trial<'a> {
             postgres: servers::connect(&database_url).await?,
             keys: CellKeys::new(name, CellId::new(0).context("cell 0 exists")?),
             shop,
-            accepted: 0,
-            unseen_max: 0,
+            orders: Accepted::default(),
+            coupons: BTreeMap::new(),
+            issues: Accepted::default(),
         })
     }
 
-    async fn load(&mut self, products: &[u32], duration: Duration) -> Result<Wrk> {
-        let wrk = self.service.explain(wrk::run(self.bench, self.service.public, products, duration).await)?;
-        self.accepted += wrk.accepted();
-        Ok(wrk)
+    async fn load(&self, load: Load<'_>, duration: Duration) -> Result<Wrk> {
+        self.service.explain(wrk::run(self.bench, self.service.public, load, duration).await)
     }
 
     async fn load_hot(&mut self, duration: Duration) -> Result<Wrk> {
-        let hot = self.shop.hot.clone();
-        let wrk = self.load(&hot, duration).await?;
-        self.unseen_max += wrk.unseen_max();
+        let wrk = self.load(Load::Orders(&self.shop.hot), duration).await?;
+        self.orders.note(&wrk);
         Ok(wrk)
     }
 
@@ -116,10 +129,14 @@ impl<'a> Trial<'a> {
         self.service.explain(progress::drain(&self.redis, &self.keys, &self.postgres).await)
     }
 
+    async fn scrape(&self) -> Result<Scrape> {
+        self.service.explain(Scrape::of(self.service.operations).await)
+    }
+
     async fn reading(&self) -> Result<Reading> {
         let memory = servers::info(&self.redis, InfoKind::Memory, "used_memory").await?;
         Ok(Reading {
-            scrape: self.service.explain(Scrape::of(self.service.operations).await)?,
+            scrape: self.scrape().await?,
             used_memory_bytes: memory.parse()?,
             redis: cpu(self.servers.redis.pid())?,
             postgres: cpu(self.servers.postgres.pid())?,
@@ -146,17 +163,54 @@ impl<'a> Trial<'a> {
     }
 
     /// Refusals per second of a product with none left.
-    pub async fn sold_out(&mut self, window: Duration) -> Result<f64> {
-        let before = self.refusals().await?;
-        let wrk = self.load(&[self.shop.sold_out], window).await?;
-        let refusals = self.refusals().await? - before;
+    pub async fn sold_out(&self, window: Duration) -> Result<f64> {
+        let labels = [("op", "place_order"), ("code", "INSUFFICIENT_STOCK")];
+        self.refusals_per_s(Load::Orders(&[self.shop.sold_out]), window, &labels).await
+    }
+
+    /// Refusals per second. What is accepted all the same is not noted, so that the books tell.
+    async fn refusals_per_s(&self, load: Load<'_>, window: Duration, labels: &[(&str, &str)]) -> Result<f64> {
+        let before = self.scrape().await?;
+        let wrk = self.load(load, window).await?;
+        let refusals = self.scrape().await?.counted_since(&before, names::LANE_REFUSALS, labels);
         // The lesser of the two: wrk counts any answer that is no 2xx, the service counts what nobody waited for too.
         Ok(wrk.per_s(refusals.min(wrk.non_2xx as f64)))
     }
 
-    async fn refusals(&self) -> Result<f64> {
-        let scrape = self.service.explain(Scrape::of(self.service.operations).await)?;
-        Ok(scrape.sum(names::LANE_REFUSALS, &[("op", "place_order"), ("code", "INSUFFICIENT_STOCK")]))
+    /// Coupons, first come, first served: while there are enough, and of one with none left.
+    pub async fn coupons(&mut self, plan: &Plan) -> Result<MeasuredCoupons> {
+        let coupons = self.service.explain(shop::open_coupons(self.bench, &self.service).await)?;
+        self.coupons = coupons.quantities().collect();
+        self.issues.seen += SOLD_OUT_QUANTITY;
+        self.issue(&coupons.warm_up, plan.coupons_warm_up).await?;
+        let (wrk, issued_per_s) = self.issue(&coupons.window, plan.coupons).await?;
+        let labels = [("op", "issue_coupon"), ("code", "COUPON_SOLD_OUT")];
+        let sold_out = Load::Coupons(&[coupons.sold_out]);
+        let sold_out_per_s = self.refusals_per_s(sold_out, plan.coupons_sold_out, &labels).await?;
+        Ok(MeasuredCoupons { wrk, issued_per_s, sold_out_per_s })
+    }
+
+    /// Has coupons issued that nobody has yet, and says how many per second (the lesser count again). Afterwards
+    /// PostgreSQL has them all.
+    async fn issue(&mut self, coupons: &[u32], duration: Duration) -> Result<(Wrk, f64)> {
+        let before = self.scrape().await?;
+        let wrk = self.load(Load::Coupons(coupons), duration).await?;
+        let after = self.scrape().await?;
+        self.issues.note(&wrk);
+        let counted =
+            |name: &str, label: (&str, &str)| after.counted_since(&before, name, &[("op", "issue_coupon"), label]);
+        let twice = counted(names::LANE_REFUSALS, ("code", "ALREADY_ISSUED"));
+        ensure!(
+            twice == 0.0,
+            "too few coupons: {} for {COUPON_USERS} users do not last for {duration:?} on this machine; {twice} of \
+             {} requests came from users who had the coupon already (see loadtests/src/bench/plan.rs)",
+            coupons.len(),
+            wrk.requests
+        );
+        let issued = counted(names::LANE_OPS, ("outcome", "done"));
+        sleep(SETTLE).await;
+        self.drain().await?;
+        Ok((wrk, wrk.per_s(issued.min(wrk.accepted() as f64))))
     }
 
     /// Compares everything with everything, ends the service and drops the database.
@@ -165,8 +219,9 @@ impl<'a> Trial<'a> {
         self.drain().await?;
         let expected = Expected {
             stock: self.shop.initial_stock().collect(),
-            accepted_min: self.accepted,
-            accepted_max: self.accepted + self.unseen_max,
+            orders: self.orders,
+            coupons: self.coupons,
+            issues: self.issues,
         };
         let violations = check::violations(&self.postgres, &self.redis, &self.keys, &expected).await?;
         self.service.stop().await?;
@@ -178,8 +233,7 @@ impl<'a> Trial<'a> {
 
 impl Measured {
     fn between(before: &Reading, after: &Reading, wrk: Wrk, lag: Lag, drain_s: f64) -> Self {
-        let counted =
-            |name: &str, labels: &[(&str, &str)]| after.scrape.sum(name, labels) - before.scrape.sum(name, labels);
+        let counted = |name: &str, labels: &[(&str, &str)]| after.scrape.counted_since(&before.scrape, name, labels);
         // The service's count, because the costs are the service's too: it has the orders that wrk cut off.
         let orders = counted(names::LANE_OPS, &[("op", "place_order"), ("outcome", "done")]).max(1.0);
         let batches = counted(&format!("{}_count", names::LANE_BATCH_OPS), &[]).max(1.0);

@@ -1,7 +1,7 @@
-//! Runs wrk with `wrk/orders.lua` and reads its result.
+//! Runs wrk with one of the scripts in `wrk/` and reads its result.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,10 +10,26 @@ use serde::Deserialize;
 use super::plan::{CONNECTIONS, THREADS};
 use super::{Bench, child};
 
-const SCRIPT: &str = include_str!("../../wrk/orders.lua");
+/// A script by its name.
+type Script = (&'static str, &'static str);
+
+const ORDERS: Script =
+    ("orders.lua", concat!(include_str!("../../wrk/common.lua"), include_str!("../../wrk/orders.lua")));
+
+const COUPONS: Script =
+    ("coupons.lua", concat!(include_str!("../../wrk/common.lua"), include_str!("../../wrk/coupons.lua")));
 
 /// Starts the line that the script prints at the end.
 const RESULT_PREFIX: &str = "WRK ";
+
+/// What the connections ask for.
+#[derive(Clone, Copy, Debug)]
+pub enum Load<'a> {
+    /// Orders: one unit of one of these products.
+    Orders(&'a [u32]),
+    /// Coupons: everybody takes the first of these, then everybody the second, and so on.
+    Coupons(&'a [u32]),
+}
 
 /// What one run counted. Times are in microseconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -54,36 +70,43 @@ impl Wrk {
         count * 1e6 / self.duration_us as f64
     }
 
+    /// Everything that was no answer of 2xx in time.
+    pub fn errors(&self) -> u64 {
+        self.non_2xx + self.socket_errors + self.timeouts
+    }
+
     /// Requests whose outcome wrk did not see: those in flight when it stopped, and those of broken connections.
     pub fn unseen_max(&self) -> u64 {
         u64::from(CONNECTIONS) + self.socket_errors
     }
 }
 
-/// Where the script is written for wrk to read.
-pub fn script_file(data: &Path) -> PathBuf {
-    data.join("orders.lua")
-}
-
-/// Writes the script.
-pub fn write_script(data: &Path) -> Result<()> {
-    Ok(std::fs::write(script_file(data), SCRIPT)?)
+/// Writes the scripts for wrk to read.
+pub fn write_scripts(data: &Path) -> Result<()> {
+    for (name, text) in [ORDERS, COUPONS] {
+        std::fs::write(data.join(name), text)?;
+    }
+    Ok(())
 }
 
 /// One run against `address`, with keys that no other run uses.
-pub async fn run(bench: &Bench, address: SocketAddr, products: &[u32], duration: Duration) -> Result<Wrk> {
-    let products = products.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+pub async fn run(bench: &Bench, address: SocketAddr, load: Load<'_>, duration: Duration) -> Result<Wrk> {
+    let ((script, _), tokens, ids) = match load {
+        Load::Orders(products) => (ORDERS, &bench.tokens.file, products),
+        Load::Coupons(coupons) => (COUPONS, &bench.tokens.coupon_file, coupons),
+    };
     let mut command = child::command(&bench.tools.wrk);
     command
         .args(["--threads", &THREADS.to_string(), "--connections", &CONNECTIONS.to_string(), "--timeout", "10s"])
         .args(["--duration", &format!("{}s", duration.as_secs())])
         .arg("--script")
-        .arg(script_file(&bench.data))
-        .arg(format!("http://{address}/api/orders"))
+        .arg(bench.data.join(script))
+        .arg(format!("http://{address}"))
         .arg("--")
-        .arg(&bench.tokens.file)
+        .arg(tokens)
         .arg(format!("{:016x}", rand::random::<u64>()))
-        .arg(products);
+        .arg(ids.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
+        .arg(THREADS.to_string());
     let output = child::run("wrk", &mut command).await?;
     parse(&String::from_utf8_lossy(&output.stdout))
 }
@@ -106,6 +129,7 @@ mod tests {
         let wrk = parse(output).expect("a result");
         assert_eq!((wrk.accepted(), wrk.unseen_max()), (100, u64::from(CONNECTIONS) + 1));
         assert!((wrk.accepted_per_s() - 50.0).abs() < 1e-9);
+        assert_eq!(wrk.errors(), 6);
         assert!(parse("unable to connect").is_err());
     }
 }
