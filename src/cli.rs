@@ -57,6 +57,15 @@ enum Command {
         #[arg(long, default_value_t = dev::TOKEN_TTL_S)]
         ttl: u64,
     },
+    /// Compare Redis with PostgreSQL, to the last unit; ends with 1 and says what differs.
+    Verify {
+        /// TOML file with settings.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Print the report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Play the other side: a payment gateway with faults to switch on, for development and tests.
     Sandbox(SandboxOptions),
     /// List every setting with its default and meaning.
@@ -103,6 +112,12 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let secret = dev::env_file::read(&data, "JWT_SECRET")?;
             let minter = Minter::new(&secret.into(), dev::JWT_ISSUER, dev::JWT_AUDIENCE)?;
             print_line(&minter.mint(&user, role.is_some(), ttl)?);
+            Ok(())
+        }
+        Command::Verify { config, json } => {
+            let config = Config::load(&Source::from_process(config.as_deref()))?;
+            let is_clean = runtime()?.block_on(crate::verify::command::run(&config, json))?;
+            anyhow::ensure!(is_clean, "Redis and PostgreSQL differ");
             Ok(())
         }
         Command::Sandbox(options) => runtime()?.block_on(crate::sandbox::run(options)),

@@ -16,4 +16,5 @@ pub mod redis;
 pub mod sandbox;
 pub mod service;
 pub mod sweeper;
+pub mod verify;
 pub mod writer;

@@ -73,6 +73,14 @@ metrics_list! {
     counter SWEPT = "flashsale_swept_total";
     /// Orders that have been held for longer than `held_alert_ms`.
     gauge ORDERS_HELD_TOO_LONG = "flashsale_orders_held_too_long";
+    /// Differences between Redis and PostgreSQL that the last comparison found.
+    gauge VERIFY_DIFFERENCES = "flashsale_verify_differences";
+    /// Fields that changed too fast for the last comparison.
+    gauge VERIFY_BUSY = "flashsale_verify_busy_fields";
+    /// When the last comparison ended, in seconds since 1970.
+    gauge VERIFY_LAST_SECONDS = "flashsale_verify_last_seconds";
+    /// Comparisons of Redis with PostgreSQL that could not be made.
+    counter VERIFY_FAILURES = "flashsale_verify_failures_total";
     /// 1 while the writer is stopped by something that a person must look at, by cell.
     gauge WRITER_STOPPED = "flashsale_writer_stopped";
 }

@@ -30,6 +30,7 @@ use crate::redis::client::RedisClient;
 use crate::redis::keys::CellKeys;
 use crate::redis::library::Library;
 use crate::sweeper::{Sweeper, watch_held};
+use crate::verify::service::VerifyService;
 use crate::writer::Writer;
 
 /// Cells that a service has. Borrowing between cells is to come; until then there is one.
@@ -106,8 +107,15 @@ impl Service {
             let (pool, alert_after) = (pool.clone(), config.held_alert_ms);
             background.push(tokio::spawn(async move { watch_held(&pool, alert_after).await }));
         }
+        // Connections of its own: its long scans must not hold up the keeper's heartbeats.
+        let verify_pool = crate::postgres::pool(&config)?;
+        let of_cell = |cell: &Arc<Cell>| crate::verify::Verifier::new(cell.shared.clone(), verify_pool.clone());
+        let verify = VerifyService::new(engine.cells().iter().map(of_cell).collect());
+        if config.roles.has(Role::Writer) {
+            background.push(tokio::spawn(verify.clone().run_periodically(config.verify_interval_ms)));
+        }
         let caches = start_caches(&config, &engine, zone, &mut background);
-        let parts = Parts { config: config.clone(), engine, pool, caches, settler, tokens, prometheus };
+        let parts = Parts { config: config.clone(), engine, pool, caches, settler, verify, tokens, prometheus };
         let app = Arc::new(App::new(parts));
         let housekeeping = app.clone();
         background.push(tokio::spawn(async move {

@@ -33,6 +33,8 @@ COMMENT ON COLUMN orders.created_at IS 'When it was placed';
 COMMENT ON COLUMN orders.updated_at IS 'When Redis decided its last event';
 
 ALTER TABLE order_items ADD COLUMN counted boolean NOT NULL DEFAULT false;
+-- As far as can still be told: products that have a limit now had it when they were ordered.
+UPDATE order_items SET counted = true FROM products p WHERE p.product_id = order_items.product_id AND p.limit_per_user IS NOT NULL;
 COMMENT ON COLUMN order_items.counted IS 'Whether the limit per user counted it';
 
 ALTER TABLE payments
@@ -73,6 +75,8 @@ CREATE TABLE charges (
     created_at     timestamptz NOT NULL,
     updated_at     timestamptz NOT NULL
 );
+-- For a user's pending charges, which a comparison with Redis counts.
+CREATE INDEX charges_of_user ON charges (user_id, charge_id);
 COMMENT ON TABLE charges IS 'Charges over the gateway; what came of them stands in balance_transactions';
 COMMENT ON COLUMN charges.charge_id IS 'cell * 2^44 + seq of the event that opened it';
 COMMENT ON COLUMN charges.user_id IS 'Whose balance';

@@ -20,6 +20,7 @@ use crate::engine::user::UserId;
 use crate::engine::{Engine, EngineError};
 use crate::gateway::settler::Settler;
 use crate::postgres::DatabaseError;
+use crate::verify::service::VerifyService;
 
 /// What an [`App`] is made of.
 pub struct Parts {
@@ -33,6 +34,8 @@ pub struct Parts {
     pub caches: Caches,
     /// Payments over the gateway.
     pub settler: Option<Settler>,
+    /// Comparisons of Redis with PostgreSQL.
+    pub verify: Arc<VerifyService>,
     /// Tokens.
     pub tokens: TokenCache,
     /// Metrics, to be rendered.
@@ -66,6 +69,8 @@ pub struct App {
     pub popular: Arc<PopularCache>,
     /// Payments over the gateway; `None`: no gateway is configured.
     pub settler: Option<Settler>,
+    /// Comparisons of Redis with PostgreSQL.
+    pub verify: Arc<VerifyService>,
     /// Tokens.
     pub tokens: TokenCache,
     /// Metrics, to be rendered.
@@ -77,13 +82,26 @@ pub struct App {
 impl App {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, engine, pool, caches, settler, tokens, prometheus } = parts;
+        let Parts { config, engine, pool, caches, settler, verify, tokens, prometheus } = parts;
         let limiter = NonZeroU32::new(config.http_user_requests_per_s_max).map(|per_second| {
             RateLimiter::keyed(Quota::per_second(per_second).allow_burst(per_second.saturating_mul(BURST_FACTOR)))
         });
         let Caches { products, coupons, popular } = caches;
         let stopping = AtomicBool::new(false);
-        Self { config, engine, pool, products, coupons, popular, settler, tokens, prometheus, limiter, stopping }
+        Self {
+            config,
+            engine,
+            pool,
+            products,
+            coupons,
+            popular,
+            settler,
+            verify,
+            tokens,
+            prometheus,
+            limiter,
+            stopping,
+        }
     }
 
     /// Refuses a user who asks too often.
@@ -130,9 +148,9 @@ impl App {
 /// A short burst may take this many seconds' worth of requests at once.
 const BURST_FACTOR: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
 
-/// How engine errors look to clients. `idempotency_key` is what finds out after a 504.
+/// How engine errors look to clients. `idempotency_key` is what finds out after a 504, and what may try again after a refusal.
 pub fn problem_of(error: EngineError, idempotency_key: &str) -> Problem {
-    match error {
+    let problem = match error {
         EngineError::Refused(refusal) => refused(refusal),
         EngineError::Unavailable(why) => {
             tracing::debug!(why, "503");
@@ -143,7 +161,8 @@ pub fn problem_of(error: EngineError, idempotency_key: &str) -> Problem {
             tracing::error!(why, "500");
             Problem::new(Code::InternalError)
         }
-    }
+    };
+    problem.named(idempotency_key)
 }
 
 /// How a refusal of the engine looks to clients.

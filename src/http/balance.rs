@@ -177,7 +177,7 @@ fn answer(cell: CellId, last: &Event, key: &str, replayed: bool) -> Answer {
         Event::BalanceCharged(c) => charged(c.seq, c.previous, c.amount, c.balance),
         Event::ChargeSettled(ChargeSettled { status: ChargeStatus::Failed, charge, .. }) => {
             let id = EntityId::new(cell, *charge).to_string();
-            Err(Problem::new(Code::PaymentDeclined).with("chargeId", id))
+            Err(Problem::new(Code::PaymentDeclined).with("chargeId", id).named(key))
         }
         Event::ChargeSettled(c) => charged(c.seq, c.previous, c.amount, c.balance),
         Event::ChargeOpened(c) => {

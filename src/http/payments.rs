@@ -152,7 +152,7 @@ fn answer(cell: CellId, order: &OrderChanged, key: &str, replayed: bool) -> Answ
             Ok(reply::decided(StatusCode::OK, &view, key, replayed))
         }
         (OrderStatus::PaymentFailed, ..) => {
-            Err(Problem::new(Code::PaymentDeclined).with("orderId", order_id.to_string()))
+            Err(Problem::new(Code::PaymentDeclined).with("orderId", order_id.to_string()).named(key))
         }
         _ => Err(Problem::new(Code::InvalidOrderState).with("orderStatus", order.status.as_str())),
     }

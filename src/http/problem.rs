@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 pub use super::code::{Code, CodeInfo};
 pub use super::language::Language;
+use super::request::IDEMPOTENCY_KEY;
 
 /// The members that RFC 9457 and this service define; an extension of the same name is dropped.
 const STANDARD_MEMBERS: [&str; 7] = ["type", "title", "status", "detail", "instance", "code", "number"];
@@ -27,11 +28,13 @@ pub struct Problem {
     /// Extension members, such as `insufficientItems`, in camelCase.
     pub extensions: Map<String, Value>,
     /// An English sentence, safe to show: it replaces the code's own; in Korean it stands behind it in parentheses.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
     /// `Retry-After` in seconds; a 503 has one in any case.
     pub retry_after_s: Option<u64>,
     /// `Allow` of a 405: methods, comma separated.
     pub allow: Option<Cow<'static, str>>,
+    /// The key of the request, which finds out or tries again; above all one that the server made.
+    pub idempotency_key: Option<Box<str>>,
     /// Whether a token was given and refused, for the challenge of a 401 (RFC 6750 section 3.1).
     pub token_refused: bool,
 }
@@ -45,7 +48,15 @@ impl From<Code> for Problem {
 impl Problem {
     /// Nothing but the code.
     pub fn new(code: Code) -> Self {
-        Self { code, extensions: Map::new(), reason: None, retry_after_s: None, allow: None, token_refused: false }
+        Self {
+            code,
+            extensions: Map::new(),
+            reason: None,
+            retry_after_s: None,
+            allow: None,
+            idempotency_key: None,
+            token_refused: false,
+        }
     }
 
     /// Adds an extension member.
@@ -61,7 +72,7 @@ impl Problem {
     }
 
     /// Says more than the code: an English sentence for the client, so never the text of an internal error.
-    pub fn because(mut self, reason: impl Into<String>) -> Self {
+    pub fn because(mut self, reason: impl Into<Box<str>>) -> Self {
         self.reason = Some(reason.into());
         self
     }
@@ -75,6 +86,12 @@ impl Problem {
     /// Sets `Allow`: the methods that the route has, comma separated.
     pub fn allow(mut self, methods: impl Into<Cow<'static, str>>) -> Self {
         self.allow = Some(methods.into());
+        self
+    }
+
+    /// Names the key of the request.
+    pub fn named(mut self, idempotency_key: impl Into<Box<str>>) -> Self {
+        self.idempotency_key = Some(idempotency_key.into());
         self
     }
 
@@ -95,6 +112,9 @@ impl Problem {
         let default_s = (self.code == Code::Unavailable).then_some(RETRY_AFTER_DEFAULT_S);
         if let Some(seconds) = self.retry_after_s.or(default_s) {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(key) = self.idempotency_key.and_then(|key| HeaderValue::from_str(&key).ok()) {
+            headers.insert(IDEMPOTENCY_KEY, key);
         }
         match self.code {
             Code::Unauthorized => {
@@ -121,7 +141,7 @@ impl Problem {
         let info = self.code.info();
         match (language, &self.reason) {
             (Language::English, None) => Cow::Borrowed(info.detail_en),
-            (Language::English, Some(reason)) => Cow::Borrowed(reason.as_str()),
+            (Language::English, Some(reason)) => Cow::Borrowed(reason),
             (Language::Korean, None) => Cow::Borrowed(info.detail_ko),
             (Language::Korean, Some(reason)) => Cow::Owned(format!("{} ({reason})", info.detail_ko)),
         }

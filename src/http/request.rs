@@ -90,8 +90,8 @@ impl Request {
 
     /// The cursor of a list that is ordered by the number of a product or coupon.
     pub fn small_cursor(&self) -> Result<u32, Problem> {
-        let bad = |_| Problem::new(Code::InvalidInput).because("cursor is not one of this list");
-        self.query("cursor")?.map_or(Ok(0), |text| text.parse::<u32>().map_err(bad))
+        let bad = || Problem::new(Code::InvalidInput).because("cursor is not one of this list");
+        self.query("cursor")?.map_or(Ok(0), |text| digits(&text).ok_or_else(bad))
     }
 
     /// A member of the query, decoded; one given twice is an error.
@@ -108,7 +108,7 @@ impl Request {
     pub fn query_number(&self, name: &str, default: u32, max: u32) -> Result<u32, Problem> {
         match self.query(name)? {
             None => Ok(default),
-            Some(text) => text.parse().ok().filter(|n| (1..=max).contains(n)).ok_or_else(|| {
+            Some(text) => digits(&text).filter(|n| (1..=max).contains(n)).ok_or_else(|| {
                 Problem::new(Code::InvalidInput).because(format!("{name} must be a number from 1 to {max}"))
             }),
         }
@@ -172,6 +172,11 @@ impl Request {
             Err(_) => Err(Problem::new(Code::RequestTimeout)),
         }
     }
+}
+
+/// A number in digits and nothing else: `parse` alone takes a sign too.
+fn digits(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 /// Checks a text that people see: its length in characters, and no control characters (PostgreSQL takes no NUL).

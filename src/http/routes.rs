@@ -14,7 +14,9 @@ use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
 use hyper::{Method, Response};
 use metrics::{Counter, Histogram, counter, histogram};
 
-use super::admin::{coupons as admin_coupons, orders as admin_orders, products as admin_products};
+use super::admin::{
+    coupons as admin_coupons, orders as admin_orders, products as admin_products, verify as admin_verify,
+};
 use super::app::App;
 use super::auth::Identity;
 use super::problem::{Code, Language, Problem};
@@ -134,6 +136,7 @@ routes! {
     Operations Admin "PATCH /admin/coupons/{id}" => admin_coupons::update refuses [CouponNotFound];
     Operations Admin "POST /admin/orders/{id}/settle" => admin_orders::settle
         refuses [OrderNotFound, InvalidOrderState];
+    Operations Admin "GET /admin/verify" => admin_verify::report;
     Operations Open "GET /openapi.json" => openapi::operations_document;
     Operations Open "GET /docs" => openapi::page;
     Operations Open "GET /docs/{*file}" => openapi::asset;
@@ -250,12 +253,19 @@ impl Router {
 
     async fn handle(&self, route: &Route, request: Request, language: Language) -> Response<Full<Bytes>> {
         let writes = !route.name.starts_with("GET ");
+        let key = request.idempotency_key().ok().flatten();
         let answer = AssertUnwindSafe((route.handler)(self.app.clone(), request)).catch_unwind();
         let answer = match tokio::time::timeout(self.app.config.http_handler_timeout_ms, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Problem::new(Code::InternalError)),
             // What changes something may have done so; a read has not.
-            Err(_) if writes => Err(Problem::new(Code::OutcomeUnknown)),
+            Err(_) if writes => {
+                let problem = Problem::new(Code::OutcomeUnknown);
+                Err(match key {
+                    Some(key) => problem.with("idempotencyKey", key.as_str()).named(key),
+                    None => problem,
+                })
+            }
             Err(_) => Err(Problem::new(Code::Unavailable)),
         };
         answer.unwrap_or_else(|problem| problem.into_response(language))

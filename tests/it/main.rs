@@ -1,12 +1,18 @@
 //! Tests on real Redis and PostgreSQL, from single ops to the whole journey and its faults. One binary: one link, and one
 //! pair of servers shared by all tests that do not break them.
 
+mod carts;
 mod contract;
+mod coupons;
 mod engine_ops;
 mod faults;
 mod headers;
 mod journey;
 mod model;
 mod openapi;
+mod payments;
+mod reservations;
+mod restock;
 mod support;
 mod tidy;
+mod verify;

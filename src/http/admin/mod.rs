@@ -3,6 +3,7 @@
 pub mod coupons;
 pub mod orders;
 pub mod products;
+pub mod verify;
 
 use serde::{Deserialize, Deserializer};
 

@@ -71,7 +71,8 @@ pub struct PublicApi;
     tags(
         (name = "process", description = "How this process is"),
         (name = "catalogue", description = "What is sold, and at which discounts"),
-        (name = "orders", description = "What the gateway leaves open")
+        (name = "orders", description = "What the gateway leaves open"),
+        (name = "books", description = "Whether Redis and PostgreSQL agree")
     ),
     paths(
         operations::metrics,
@@ -82,7 +83,8 @@ pub struct PublicApi;
         admin::products::adjust_stock,
         admin::coupons::create,
         admin::coupons::update,
-        admin::orders::settle
+        admin::orders::settle,
+        admin::verify::report
     )
 )]
 pub struct OperationsApi;

@@ -1,6 +1,7 @@
 //! What the tests share: servers, a running shop, a client.
 
 pub mod engine;
+pub mod gateway;
 pub mod proxy;
 pub mod shop;
 

@@ -13,6 +13,12 @@ pub const JWT_SECRET: &str = "a test secret of more than 32 bytes, for tests onl
 
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest wait for something that must come: the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at something that is waited for.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Where a shop's data is.
 #[derive(Clone, Debug)]
 pub struct Backends {
@@ -47,6 +53,17 @@ impl Reply {
 
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap_or_default())
+    }
+
+    /// Whether it is an earlier answer again.
+    pub fn is_replayed(&self) -> bool {
+        self.header("idempotent-replayed") == "true"
+    }
+
+    /// A member of the body that is a text, such as an id.
+    #[track_caller]
+    pub fn text(&self, member: &str) -> String {
+        self.body[member].as_str().unwrap_or_else(|| panic!("no {member}: {}", self.body)).to_owned()
     }
 
     /// Panics unless the status is as expected.
@@ -135,6 +152,96 @@ impl Client {
         self.post("/api/orders", user, key, &one_item(product, quantity)).await
     }
 
+    async fn keyed(&self, method: Method, path: &str, user: &str, key: &str, body: Option<&Value>) -> Reply {
+        let token = bearer(user, false);
+        let headers = [("authorization", token.as_str()), ("idempotency-key", key)];
+        self.try_send(method, &format!("{}{path}", self.url), &headers, body).await.expect("an answer")
+    }
+
+    pub async fn post_empty(&self, path: &str, user: &str, key: &str) -> Reply {
+        self.keyed(Method::POST, path, user, key, None).await
+    }
+
+    pub async fn put(&self, path: &str, user: &str, key: &str, body: &Value) -> Reply {
+        self.keyed(Method::PUT, path, user, key, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, user: &str, key: &str) -> Reply {
+        self.keyed(Method::DELETE, path, user, key, None).await
+    }
+
+    /// Creates a product that one user may buy `limit` units of, and returns its id.
+    pub async fn limited_product(&self, price: u64, stock: u64, limit: u64) -> u64 {
+        let body = json!({"name": "Limited", "price": price, "stock": stock, "limitPerUser": limit});
+        let reply = self.admin(Method::POST, "/admin/products", &unique("product"), &body).await.expect(201);
+        reply.body["productId"].as_u64().expect("an id")
+    }
+
+    /// Brings units of a product, or takes them away.
+    pub async fn add_stock(&self, product: u64, delta: i64) {
+        let path = format!("/admin/products/{product}/stock");
+        self.admin(Method::POST, &path, &unique("stock"), &json!({"delta": delta})).await.expect(200);
+    }
+
+    /// Creates a coupon and returns its id: ten of 100 off an order, unless `terms` says otherwise.
+    pub async fn coupon(&self, terms: &Value) -> u64 {
+        let mut body = json!({"name": "Coupon", "type": "CART", "discountType": "FIXED", "discountValue": 100,
+            "totalQuantity": 10, "validDays": 30});
+        for (member, value) in terms.as_object().expect("an object") {
+            body[member] = value.clone();
+        }
+        let reply = self.admin(Method::POST, "/admin/coupons", &unique("coupon"), &body).await.expect(201);
+        reply.body["couponId"].as_u64().expect("an id")
+    }
+
+    /// Gives a user a coupon, and returns the id that it has in his hands.
+    pub async fn issue(&self, user: &str, coupon: u64) -> String {
+        let path = format!("/api/coupons/{coupon}/issue");
+        self.post_empty(&path, user, &unique("issue")).await.expect(201).text("userCouponId")
+    }
+
+    /// Reserves units of one product, to be paid for later, and returns the order's id.
+    pub async fn reserve(&self, user: &str, product: u64, quantity: u64) -> String {
+        self.post("/api/orders", user, &unique("reserve"), &later(product, quantity)).await.expect(201).text("orderId")
+    }
+
+    /// Pays for a reserved order.
+    pub async fn pay(&self, user: &str, key: &str, order: &str, method: &str, amount: u64) -> Reply {
+        self.post("/api/payments", user, key, &payment(order, method, amount)).await
+    }
+
+    pub async fn cancel(&self, user: &str, key: &str, order: &str) -> Reply {
+        self.post_empty(&format!("/api/orders/{order}/cancel"), user, key).await
+    }
+
+    /// An order as its buyer sees it.
+    pub async fn order_of(&self, user: &str, order: &str) -> Value {
+        self.get(&format!("/api/orders/{order}"), Some(user)).await.expect(200).body
+    }
+
+    /// Waits until an order has a status, and returns it.
+    pub async fn becomes(&self, user: &str, order: &str, status: &str) -> Value {
+        let what = format!("order {order} is {status}");
+        eventually(&what, async || Some(self.order_of(user, order).await).filter(|o| o["status"] == status)).await
+    }
+
+    /// A user's balance and used total.
+    pub async fn balance(&self, user: &str) -> (u64, u64) {
+        let body = self.get("/api/users/me/balance", Some(user)).await.expect(200).body;
+        let amount = |member: &str| body[member].as_u64().expect("an amount");
+        (amount("balance"), amount("usedTotal"))
+    }
+
+    /// A user's coupons of one status, by the number of the coupon.
+    pub async fn coupons_of(&self, user: &str, status: &str) -> Vec<u64> {
+        let path = format!("/api/users/me/coupons?status={status}");
+        let body = self.get(&path, Some(user)).await.expect(200).body;
+        let held = body["coupons"].as_array().expect("a list").iter();
+        let mut ids: Vec<u64> = held.map(|coupon| coupon["couponId"].as_u64().expect("an id")).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     pub async fn readyz(&self) -> Option<Reply> {
         self.try_send(Method::GET, &format!("{}/readyz", self.ops_url), &[], None).await.ok()
     }
@@ -162,6 +269,39 @@ impl Client {
 /// Body of an order of one product.
 pub fn one_item(product: u64, quantity: u64) -> Value {
     json!({"items": [{"productId": product, "quantity": quantity}]})
+}
+
+/// Body of a reservation of one product.
+pub fn later(product: u64, quantity: u64) -> Value {
+    json!({"items": [{"productId": product, "quantity": quantity}], "payment": "LATER"})
+}
+
+/// Body of a payment.
+pub fn payment(order: &str, method: &str, amount: u64) -> Value {
+    json!({"orderId": order, "paymentMethod": method, "amount": amount})
+}
+
+/// Which answers came how often, such as `1 x 201, 63 x 409 COUPON_SOLD_OUT`.
+pub fn tally(replies: &[Reply]) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for reply in replies {
+        let answer = format!("{} {}", reply.status.as_u16(), reply.code());
+        *counts.entry(answer.trim_end().to_owned()).or_insert(0) += 1;
+    }
+    let parts: Vec<String> = counts.iter().map(|(answer, count)| format!("{count} x {answer}")).collect();
+    parts.join(", ")
+}
+
+/// Looks again and again until there is something to see; panics when that takes too long.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
 }
 
 /// A key that no other request has.
@@ -256,6 +396,30 @@ impl Shop {
         text.lines().filter_map(line).sum()
     }
 
+    /// Units of a product that can be sold now.
+    pub async fn stock(&self, product: u64) -> i64 {
+        let redis = redis::connect(&self.backends.redis_url).await;
+        redis::hget(&redis, &format!("{}:{{c0}}:stock", self.backends.namespace), &product.to_string()).await
+    }
+
+    /// A number from PostgreSQL, once it has everything. `sql` asks for one `bigint`.
+    pub async fn count(&self, sql: &str) -> i64 {
+        self.wait_written().await;
+        self.database().await.query_one(sql, &[]).await.expect(sql).get(0)
+    }
+
+    /// Waits until a product's units sold in the last days, as everybody sees them, are so many.
+    pub async fn ranked(&self, product: u64, sold: u64) {
+        let what = format!("{sold} units of product {product} in the ranking");
+        eventually(&what, async || {
+            let body = self.client.get("/api/products/popular?limit=100", None).await.expect(200).body;
+            let mut places = body["products"].as_array().expect("a list").iter();
+            let place = places.find(|place| place["productId"] == product);
+            (place.map_or(0, |place| place["soldQuantity"].as_u64().expect("units")) == sold).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until PostgreSQL has everything that Redis has logged.
     pub async fn wait_written(&self) {
         let database = self.database().await;
@@ -274,57 +438,29 @@ impl Shop {
         }
     }
 
-    /// Every invariant between Redis and PostgreSQL, once everything is written: stock, balances, ledger, orders.
-    pub async fn check_books(&self) {
-        self.wait_written().await;
-        let database = self.database().await;
-        let redis = redis::connect(&self.backends.redis_url).await;
-        let key = |name: &str| format!("{}:{{c0}}:{name}", self.backends.namespace);
-        let broken = |sql: &'static str| {
-            let database = &database;
-            async move {
-                let rows = database.query(sql, &[]).await.expect(sql);
-                assert!(rows.is_empty(), "{} row(s) break: {sql}", rows.len());
+    /// Everything between Redis and PostgreSQL, and in each of them, once everything is written: the service's own comparison,
+    /// whose every finding has a test of its own in `verify/`.
+    #[track_caller]
+    pub fn check_books(&self) -> impl Future<Output = ()> + '_ {
+        let caller = std::panic::Location::caller();
+        async move {
+            self.wait_written().await;
+            let asked_at = jiff::Timestamp::now();
+            loop {
+                let token = bearer("auditor", true);
+                let url = format!("{}/admin/verify", self.client.ops_url);
+                let headers = [("authorization", token.as_str())];
+                let reply = self.client.try_send(Method::GET, &url, &headers, None).await.expect("an answer");
+                let report = reply.expect(200).body;
+                let started_at: jiff::Timestamp =
+                    report["startedAt"].as_str().and_then(|at| at.parse().ok()).expect("a time");
+                // One that was under way already may have missed the last event.
+                if started_at >= asked_at {
+                    assert_eq!(report["differencesTotal"], 0, "{caller}: {report:#}");
+                    assert_eq!(report["busy"], 0, "{caller}: nothing changes any more");
+                    return;
+                }
             }
-        };
-        broken(
-            "SELECT s.product_id FROM stock s LEFT JOIN (SELECT product_id, sum(quantity) AS sold FROM order_items \
-             GROUP BY 1) i USING (product_id) WHERE coalesce(i.sold, 0) <> s.sold OR s.available < 0",
-        )
-        .await;
-        broken(
-            "SELECT s.product_id FROM stock s JOIN (SELECT product_id, sum(delta) AS brought FROM stock_movements \
-             GROUP BY 1) m USING (product_id) WHERE m.brought <> s.available + s.sold",
-        )
-        .await;
-        broken(
-            "SELECT user_id FROM (SELECT user_id, sum(CASE type WHEN 'CHARGE' THEN amount ELSE -amount END) AS s \
-             FROM balance_transactions GROUP BY 1) l JOIN accounts a USING (user_id) WHERE l.s <> a.balance",
-        )
-        .await;
-        broken(
-            "SELECT order_id FROM orders o WHERE final_amount <> (SELECT sum(unit_price * quantity - discount_amount) \
-             FROM order_items i WHERE i.order_id = o.order_id) OR NOT EXISTS (SELECT 1 FROM payments p WHERE \
-             p.order_id = o.order_id AND p.amount = o.final_amount) OR NOT EXISTS (SELECT 1 FROM balance_transactions \
-             t WHERE t.order_id = o.order_id AND t.amount = o.final_amount)",
-        )
-        .await;
-        broken(
-            "SELECT product_id FROM stock s LEFT JOIN (SELECT product_id, sum(quantity) AS q FROM product_sales \
-             GROUP BY 1) p USING (product_id) WHERE coalesce(p.q, 0) <> s.sold",
-        )
-        .await;
-        for row in database.query("SELECT product_id, available FROM stock", &[]).await.expect("stock") {
-            let (product, available): (i32, i64) = (row.get(0), row.get(1));
-            let in_redis: i64 = redis::hget(&redis, &key("stock"), &product.to_string()).await;
-            assert_eq!(in_redis, available, "stock of product {product}");
-        }
-        let balances = redis::accounts(&redis, &key("accounts")).await;
-        let rows = database.query("SELECT user_id, balance, used_total FROM accounts", &[]).await.expect("accounts");
-        assert_eq!(rows.len(), balances.len(), "accounts");
-        for row in rows {
-            let (user, balance, total): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            assert_eq!(balances.get(&user), Some(&(balance, total)), "account of {user}");
         }
     }
 }
@@ -333,6 +469,8 @@ fn spawn(settings: &[(String, String)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_flashsale"))
         .arg("serve")
         .envs(settings.iter().map(|(name, value)| (name, value)))
+        // A name with the prefix of settings, but the tests' own.
+        .env_remove("FLASHSALE_TEST_SEED")
         .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn,fred=error".to_owned()))
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -348,8 +486,6 @@ pub fn free_port() -> u16 {
 
 /// Plain reads of Redis.
 pub mod redis {
-    use std::collections::HashMap;
-
     use fred::clients::Client;
     use fred::interfaces::{ClientLike, HashesInterface};
     use fred::types::config::Config;
@@ -362,20 +498,5 @@ pub mod redis {
 
     pub async fn hget(client: &Client, key: &str, field: &str) -> i64 {
         client.hget::<Option<i64>, _, _>(key, field).await.expect("Redis answers").unwrap_or_default()
-    }
-
-    /// Balance and used total of every account.
-    pub async fn accounts(client: &Client, key: &str) -> HashMap<String, (i64, i64)> {
-        #[derive(serde::Deserialize)]
-        struct Account {
-            balance: i64,
-            used: i64,
-        }
-        let all: HashMap<String, bytes::Bytes> = client.hgetall(key).await.expect("Redis answers");
-        let decode = |(user, packed): (String, bytes::Bytes)| {
-            let account: Account = rmp_serde::from_slice(&packed).expect("a packed account");
-            (user, (account.balance, account.used))
-        };
-        all.into_iter().map(decode).collect()
     }
 }
