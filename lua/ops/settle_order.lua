@@ -1,6 +1,6 @@
 --[[
 op: settle_order
-purpose: what the gateway said about a held order (APPROVED, DECLINED), or that a card's money is back (REFUNDED); what is settled stays so
+purpose: what the gateway said about a held order (APPROVED, DECLINED), that it is given up without a clear word (ABANDONED), or that a card's money is back (REFUNDED); what is settled stays so
 args: order, verdict
 columns: accounts, catalog, stock, bought, wallets, restock, open, due, idem, sales
 refusals:
@@ -33,6 +33,13 @@ ops.settle_order = {
       return refuse('INVALID_ORDER_STATE', { orderStatus = order.status })
     elseif args.verdict == 'DECLINED' then
       return release_order(ctx, call, order, 'PAYMENT_FAILED')
+    elseif args.verdict == 'ABANDONED' then
+      -- Nobody knows whether the card was charged: until the gateway has told, or given it back, this is not finished.
+      order.refund = 'PENDING'
+      local event = release_order(ctx, call, order, 'PAYMENT_FAILED')
+      set(ctx.open, order.order, event)
+      set_due(ctx, order.order, ctx.now_ms)
+      return event
     end
     assert(args.verdict == 'APPROVED', 'unknown verdict')
     local account = account_of(ctx, user)

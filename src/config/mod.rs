@@ -169,8 +169,8 @@ settings! {
     held_alert_ms: Duration = Some("3600000");
     /// Pause between two looks of the sweeper at what is due, in ms.
     sweep_interval_ms: Duration = Some("1000");
-    /// Orders and charges that the sweeper works on at once.
-    sweep_batch_max: usize = Some("32");
+    /// Orders and charges that the sweeper takes at once.
+    sweep_batch_max: usize = Some("64");
     /// Pause between two comparisons of Redis with PostgreSQL, in ms. 0: never.
     verify_interval_ms: Duration = Some("600000");
 
@@ -215,13 +215,15 @@ impl Config {
             }
             _ => {}
         }
-        // A payment over the gateway is two ops with a call in between. A call of Redis may take three times its timeout:
+        // A payment over the gateway is two ops with up to two calls in between: is it known, and if not, charge. A call of Redis may take three times its timeout:
         // itself, loading the library, itself again.
-        let op_longest =
-            self.http_body_timeout_ms + 2 * self.op_deadline_ms + 3 * self.redis_timeout_ms + self.gateway_timeout_ms;
+        let op_longest = self.http_body_timeout_ms
+            + 2 * self.op_deadline_ms
+            + 3 * self.redis_timeout_ms
+            + 2 * self.gateway_timeout_ms;
         if self.http_handler_timeout_ms < op_longest {
             errors.push(format!(
-                "http_handler_timeout_ms: must be at least http_body_timeout_ms + 2 * op_deadline_ms + 3 * redis_timeout_ms + gateway_timeout_ms, {}",
+                "http_handler_timeout_ms: must be at least http_body_timeout_ms + 2 * op_deadline_ms + 3 * redis_timeout_ms + 2 * gateway_timeout_ms, {}",
                 op_longest.as_millis()
             ));
         }

@@ -86,11 +86,22 @@ impl Settler {
         }
     }
 
-    /// Has a refunded order's card credited. Tried again by the sweeper until it is done.
+    /// Has the money of a card go back, if it was taken. Tried again by the sweeper until it is done.
     pub async fn refund(&self, cell: CellId, order: &OrderChanged) -> Option<OrderChanged> {
         let key = self.order_key(EntityId::new(cell, order.order));
-        match self.gateway.refund(&key, order.final_amount).await {
+        let mut answer = Answer::Approved;
+        if order.status == OrderStatus::PaymentFailed {
+            // Nobody knows whether it was taken: first make sure that it will not be.
+            answer = self.gateway.void(&key, order.final_amount).await;
+        }
+        if matches!(answer, Answer::Approved) {
+            answer = self.gateway.refund(&key, order.final_amount).await;
+        }
+        match answer {
             Answer::Refunded => self.settle_order(cell, order, Verdict::Refunded).await,
+            Answer::Voided | Answer::Declined { .. } if order.status == OrderStatus::PaymentFailed => {
+                self.settle_order(cell, order, Verdict::Refunded).await
+            }
             other => {
                 tracing::warn!(key, ?other, "a refund is not done yet");
                 None

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::app::{App, problem_of};
@@ -139,15 +140,19 @@ pub async fn charge(app: Arc<App>, mut request: Request) -> Answer {
     let outcome = app.engine.submit(request.call(Some(key.clone()), &body, op)).await;
     let outcome = outcome.map_err(|error| problem_of(error, &key))?;
     let last = match &outcome.event {
-        Event::ChargeOpened(opened) => settle(&app, &outcome, opened.clone()).await?,
+        Event::ChargeOpened(opened) => settle(&app, &outcome, opened.clone(), slot).await?,
         event => event.clone(),
     };
-    drop(slot);
     answer(outcome.cell, &last, &key, outcome.replayed)
 }
 
 /// The last event of a charge, after the gateway was asked if need be.
-async fn settle(app: &App, outcome: &Outcome, opened: ChargeOpened) -> Result<Event, Problem> {
+async fn settle(
+    app: &App,
+    outcome: &Outcome,
+    opened: ChargeOpened,
+    slot: Option<OwnedSemaphorePermit>,
+) -> Result<Event, Problem> {
     let (cell, id) = (outcome.cell, outcome.id());
     let shared = &app.engine.cell(cell).ok_or(Problem::new(Code::InternalError))?.shared;
     if outcome.replayed
@@ -159,8 +164,11 @@ async fn settle(app: &App, outcome: &Outcome, opened: ChargeOpened) -> Result<Ev
     let Some(settler) = app.settler.clone() else { return Ok(Event::ChargeOpened(opened)) };
     // In a task of its own: the gateway must be heard out though the client has gone.
     let asked = opened.clone();
-    let settled = tokio::spawn(async move { settler.charge(cell, &asked, attempt).await }).await;
-    Ok(settled.ok().flatten().map_or(Event::ChargeOpened(opened), Event::ChargeSettled))
+    let asking = tokio::spawn(async move {
+        let _slot = slot;
+        settler.charge(cell, &asked, attempt).await
+    });
+    Ok(asking.await.ok().flatten().map_or(Event::ChargeOpened(opened), Event::ChargeSettled))
 }
 
 fn answer(cell: CellId, last: &Event, key: &str, replayed: bool) -> Answer {

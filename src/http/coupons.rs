@@ -243,8 +243,9 @@ struct HeldPageView {
     summary = "Gives the user a coupon, first come, first served", params(OptionalKey),
     responses((status = 201, description = "It is the user's", body = IssuedView))
 )]
-pub async fn issue(app: Arc<App>, request: Request) -> Answer {
+pub async fn issue(app: Arc<App>, mut request: Request) -> Answer {
     let coupon = request.coupon_id()?;
+    request.no_body(&app).await?;
     let call = request.call(request.idempotency_key()?, &(), IssueCoupon { coupon });
     let key = call.key.clone();
     let outcome = app.engine.submit(call).await.map_err(|error| problem_of(error, &key))?;

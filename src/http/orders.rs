@@ -188,9 +188,10 @@ fn check_address(address: &ShippingAddress) -> Result<(), Problem> {
     summary = "Cancels an unpaid order, refunds a paid one", params(OptionalKey),
     responses((status = 200, description = "CANCELLED or REFUNDED", body = OrderView))
 )]
-pub async fn cancel(app: Arc<App>, request: Request) -> Answer {
+pub async fn cancel(app: Arc<App>, mut request: Request) -> Answer {
     let id = request.order_id()?;
     let key = request.idempotency_key()?;
+    request.no_body(&app).await?;
     let (status, paid) = match find_order(&app, &request.user(), id).await? {
         Event::OrderConfirmed(order) => (OrderStatus::Confirmed, Some(paid_at_once(&order))),
         Event::OrderChanged(order) => (order.status, None),

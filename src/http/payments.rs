@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::app::{App, problem_of};
@@ -74,6 +75,8 @@ pub async fn pay(app: Arc<App>, mut request: Request) -> Answer {
     let id = EntityId::parse(&body.order_id).ok_or(Problem::new(Code::OrderNotFound))?;
     // Taken before anything is decided: without one nothing is done.
     let slot = match (&app.settler, body.payment_method) {
+        // A final amount of 0 needs no gateway.
+        (_, PaymentMethod::Card) if body.amount == 0 => None,
         (_, PaymentMethod::Balance) => None,
         (Some(settler), PaymentMethod::Card) => {
             Some(settler.gateway().try_slot().ok_or(Problem::new(Code::Unavailable))?)
@@ -105,9 +108,7 @@ pub async fn pay(app: Arc<App>, mut request: Request) -> Answer {
     let order = if order.status == OrderStatus::Held {
         let now = if outcome.replayed { current(&app, id).await? } else { order };
         let attempt = if outcome.replayed { Attempt::Again } else { Attempt::First };
-        let settled = settle(&app, outcome.cell, now.clone(), attempt).await;
-        drop(slot);
-        settled.unwrap_or(now)
+        settle(&app, outcome.cell, now.clone(), attempt, slot).await.unwrap_or(now)
     } else {
         order
     };
@@ -124,12 +125,22 @@ async fn current(app: &App, id: EntityId) -> Result<OrderChanged, Problem> {
 
 /// Asks the gateway about an order that is held. In a task of its own: the gateway must be heard out though the client has
 /// gone.
-async fn settle(app: &App, cell: CellId, order: OrderChanged, attempt: Attempt) -> Option<OrderChanged> {
+async fn settle(
+    app: &App,
+    cell: CellId,
+    order: OrderChanged,
+    attempt: Attempt,
+    slot: Option<OwnedSemaphorePermit>,
+) -> Option<OrderChanged> {
     if order.status != OrderStatus::Held {
         return None;
     }
     let settler = app.settler.clone()?;
-    tokio::spawn(async move { settler.order(cell, &order, attempt).await }).await.ok().flatten()
+    let asking = tokio::spawn(async move {
+        let _slot = slot;
+        settler.order(cell, &order, attempt).await
+    });
+    asking.await.ok().flatten()
 }
 
 /// What came of a payment: the first success again, also when the order was refunded since.

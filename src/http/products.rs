@@ -178,9 +178,10 @@ pub async fn request_restock(app: Arc<App>, mut request: Request) -> Answer {
 /// Something that a mail server may take; whether it does shows when it is written to.
 fn check_email(email: &str) -> Result<(), Problem> {
     check_text("email", email, EMAIL_CHARS_MAX)?;
-    let parts =
-        email.split_once('@').filter(|(name, host)| !name.is_empty() && host.contains('.') && !host.contains('@'));
-    if parts.is_none() || email.contains(char::is_whitespace) || email.ends_with('.') {
+    let parts = email.split_once('@').filter(|(name, host)| {
+        !name.is_empty() && host.contains('.') && !host.contains('@') && host.split('.').all(|label| !label.is_empty())
+    });
+    if parts.is_none() || email.contains(char::is_whitespace) {
         return Err(Problem::new(Code::InvalidInput).because("email must be an address such as name@example.com"));
     }
     Ok(())

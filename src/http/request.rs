@@ -157,6 +157,18 @@ impl Request {
             .map_err(|error| Problem::new(Code::InvalidInput).because(format!("the body is not valid: {error}")))
     }
 
+    /// Makes sure that there is no body, or one without members: what nobody reads must not be taken for heard.
+    pub async fn no_body(&mut self, app: &App) -> Result<(), Problem> {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        let bytes = self.read_body(app).await?;
+        if bytes.is_empty() || serde_json::from_slice::<Object<Nothing>>(&bytes).is_ok() {
+            return Ok(());
+        }
+        Err(Problem::new(Code::InvalidInput).because("this request takes no body"))
+    }
+
     async fn read_body(&mut self, app: &App) -> Result<Vec<u8>, Problem> {
         let max = app.config.http_body_bytes_max;
         let too_large = || Problem::new(Code::PayloadTooLarge).with("maxBytes", max);

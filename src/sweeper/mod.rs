@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures::future::join_all;
 use jiff::Timestamp;
 use metrics::{counter, gauge};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::cell::Cell;
-use crate::engine::event::{Event, OrderStatus};
+use crate::engine::event::{Event, OrderChanged, OrderStatus};
 use crate::engine::op::ExpireOrder;
 use crate::engine::reads;
 use crate::gateway::settler::{Settler, settle};
@@ -39,9 +40,12 @@ impl Sweeper {
 
     /// Sweeps until told to stop.
     pub async fn run(&self, stop: CancellationToken) {
+        // Ended with this; what is not finished then comes again.
+        let mut asking = JoinSet::new();
         while !stop.is_cancelled() {
+            while asking.try_join_next().is_some() {}
             // A full hand means that more is due already.
-            if self.sweep().await < self.config.sweep_batch_max {
+            if self.sweep(&mut asking).await < self.config.sweep_batch_max {
                 tokio::select! {
                     () = tokio::time::sleep(self.config.sweep_interval_ms) => {}
                     () = stop.cancelled() => {}
@@ -50,8 +54,9 @@ impl Sweeper {
         }
     }
 
-    /// Takes what is due and works on all of it at once; returns how much it was.
-    async fn sweep(&self) -> usize {
+    /// Takes what is due; returns how much it was. Reservations expire at once; nobody waits for what the gateway must be asked: it
+    /// may be slow, and its own bound on calls in flight keeps it small.
+    async fn sweep(&self, asking: &mut JoinSet<()>) -> usize {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let pauses = (ms(self.config.gateway_recovery_ms), ms(self.config.gateway_recovery_max_ms));
         let due = match reads::take_due(&self.cell.shared, self.config.sweep_batch_max, pauses).await {
@@ -61,31 +66,28 @@ impl Sweeper {
                 return 0;
             }
         };
-        let count = due.len();
-        let finished = join_all(due.iter().map(|event| self.finish(event))).await;
-        let finished = finished.into_iter().filter(|done| *done).count();
-        counter!(names::SWEPT, "outcome" => "finished").increment(finished as u64);
-        counter!(names::SWEPT, "outcome" => "postponed").increment((count - finished) as u64);
-        count
-    }
-
-    /// One more step for one thing; false: it comes again.
-    async fn finish(&self, event: &Event) -> bool {
-        let cell = self.cell.shared.id;
-        match event {
-            Event::OrderChanged(order) if order.status == OrderStatus::PendingPayment => {
-                let op = ExpireOrder { order: order.order };
-                settle(&self.engine, cell, &order.user, op).await.is_ok()
-            }
-            event => {
-                if let Some(settler) = &self.settler {
-                    return settler.continue_with(cell, event).await;
+        let (cell, count) = (self.cell.shared.id, due.len());
+        let mut expiring = Vec::new();
+        for event in due {
+            match (event, self.settler.clone()) {
+                (Event::OrderChanged(order), _) if order.status == OrderStatus::PendingPayment => expiring.push(order),
+                (event, Some(settler)) => {
+                    asking.spawn(async move { count_swept(settler.continue_with(cell, &event).await) });
                 }
-                tracing::error!("something waits for a gateway, but none is configured");
-                false
+                (_, None) => tracing::error!("something waits for a gateway, but none is configured"),
             }
         }
+        let expire = |order: OrderChanged| async move {
+            let op = ExpireOrder { order: order.order };
+            count_swept(settle(&self.engine, cell, &order.user, op).await.is_ok());
+        };
+        join_all(expiring.into_iter().map(expire)).await;
+        count
     }
+}
+
+fn count_swept(is_finished: bool) {
+    counter!(names::SWEPT, "outcome" => if is_finished { "finished" } else { "postponed" }).increment(1);
 }
 
 /// Keeps the gauge of orders that have been held for too long, for ever.

@@ -187,6 +187,17 @@ async fn tokens_and_roles_are_checked_on_every_route() {
         (Method::POST, "/api/orders"),
         (Method::GET, "/api/orders"),
         (Method::GET, "/api/orders/5"),
+        (Method::POST, "/api/orders/5/cancel"),
+        (Method::POST, "/api/payments"),
+        (Method::GET, "/api/cart"),
+        (Method::DELETE, "/api/cart"),
+        (Method::POST, "/api/cart/items"),
+        (Method::PUT, "/api/cart/items/1"),
+        (Method::DELETE, "/api/cart/items/1"),
+        (Method::POST, "/api/coupons/1/issue"),
+        (Method::POST, "/api/coupons/validate"),
+        (Method::GET, "/api/users/me/coupons"),
+        (Method::POST, "/api/products/1/restock-notifications"),
     ];
     let good = bearer("ann", false);
     let tampered = format!("{good}x");
@@ -206,6 +217,10 @@ async fn tokens_and_roles_are_checked_on_every_route() {
         (Method::POST, "/admin/products"),
         (Method::PATCH, "/admin/products/1"),
         (Method::POST, "/admin/products/1/stock"),
+        (Method::POST, "/admin/coupons"),
+        (Method::PATCH, "/admin/coupons/1"),
+        (Method::POST, "/admin/orders/1/settle"),
+        (Method::GET, "/admin/verify"),
     ];
     let admin = bearer("boss", true);
     for (method, path) in admin_routes {

@@ -6,6 +6,7 @@ mod contract;
 mod coupons;
 mod engine_ops;
 mod faults;
+mod gateway_faults;
 mod headers;
 mod journey;
 mod model;

@@ -94,13 +94,14 @@ async fn a_card_that_is_declined_gives_everything_back() {
     let order = client.post("/api/orders", "ann", "r", &body).await.expect(201).text("orderId");
     gateway.fault("decline").await;
     let declined = client.pay("ann", "k", &order, "CARD", 1_300).await.expect_problem(402, "PAYMENT_DECLINED");
-    assert_eq!(declined.body["orderId"], json!(order));
+    assert_eq!((&declined.body["orderId"], declined.header("idempotency-key")), (&json!(order), "k"));
     assert_eq!(client.order_of("ann", &order).await["status"], "PAYMENT_FAILED");
     assert_eq!((shop.stock(product).await, client.coupons_of("ann", "available").await), (5, vec![coupon]));
     // The decline is final, and recorded; a failed order is paid by no other key.
     gateway.fault("approve").await;
     client.pay("ann", "k", &order, "CARD", 1_300).await.expect_problem(402, "PAYMENT_DECLINED");
-    client.pay("ann", "other", &order, "CARD", 1_300).await.expect_problem(400, "INVALID_ORDER_STATE");
+    let refused = client.pay("ann", "other", &order, "CARD", 1_300).await;
+    assert_eq!(refused.expect_problem(400, "INVALID_ORDER_STATE").body["orderStatus"], "PAYMENT_FAILED");
     client.cancel("ann", "c", &order).await.expect_problem(400, "INVALID_ORDER_STATE");
     assert_eq!(gateway.payment_of(&order).await, Some(("DECLINED".to_owned(), 0, 0)));
     assert_eq!(shop.count("SELECT count(*) FROM payments WHERE status = 'FAILED'").await, 1);
@@ -129,7 +130,8 @@ async fn an_open_answer_holds_the_order_until_the_sweeper_finds_out() {
         // It may be paid for, so it is neither paid again nor given up.
         client.pay("ann", &unique("k"), &order, "CARD", 700).await.expect_problem(400, "INVALID_ORDER_STATE");
         client.pay("ann", &unique("k"), &order, "BALANCE", 700).await.expect_problem(400, "INVALID_ORDER_STATE");
-        client.cancel("ann", &unique("c"), &order).await.expect_problem(400, "INVALID_ORDER_STATE");
+        let refused = client.cancel("ann", &unique("c"), &order).await;
+        assert_eq!(refused.expect_problem(400, "INVALID_ORDER_STATE").body["orderStatus"], "HELD", "{fault}");
         assert_eq!(client.order_of("ann", &order).await["status"], "HELD", "{fault}");
         held.push((fault, order));
     }
@@ -237,7 +239,6 @@ async fn a_cards_money_goes_back_even_if_the_gateway_fails_at_first() {
          o.status = 'REFUNDED' AND o.refund = 'PENDING' AND p.status = 'REFUND_PENDING'"
     );
     assert_eq!(shop.count(&pending).await, 1);
-    shop.check_books().await;
     // An answer that is lost on its way back makes no second refund.
     gateway.faults(&json!({"mode": "lost_answer", "calls": ["refund"]})).await;
     booked(&gateway, &hard, "REFUNDED", (1, 1)).await;
@@ -411,6 +412,32 @@ async fn an_operator_settles_a_held_order_while_the_gateway_is_down() {
 }
 
 #[tokio::test]
+async fn what_an_operator_gives_up_while_the_gateway_is_down_is_given_back_when_it_was_taken() {
+    let gateway = PlayedGateway::start().await;
+    let shop = gateway.shop("abandoned", &QUICK).await;
+    let client = &shop.client;
+    let product = client.product("Pin", 700, 2).await;
+    let (taken, never) = (client.reserve("ann", product, 1).await, client.reserve("bob", product, 1).await);
+    // The money is taken, but nobody hears of it; and the other way round.
+    gateway.faults(&json!({"mode": "lost_answer"})).await;
+    client.pay("ann", "k", &taken, "CARD", 700).await.expect(202);
+    gateway.faults(&json!({"mode": "lost_request"})).await;
+    client.pay("bob", "k", &never, "CARD", 700).await.expect(202);
+    for order in [&taken, &never] {
+        let given_up = settle(client, &unique("s"), order, "DECLINED").await.expect(200);
+        assert_eq!(given_up.body["status"], "PAYMENT_FAILED");
+    }
+    assert_eq!(shop.stock(product).await, 2, "the units are free at once");
+    gateway.fault("approve").await;
+    let open = "SELECT count(*) FROM orders WHERE refund IS DISTINCT FROM 'DONE'";
+    eventually("both are done with", async || (shop.count(open).await == 0).then_some(())).await;
+    assert_eq!(gateway.payment_of(&taken).await, Some(("REFUNDED".to_owned(), 1, 1)));
+    assert_eq!(gateway.payment_of(&never).await, Some(("VOIDED".to_owned(), 0, 0)));
+    client.pay("bob", "k", &never, "CARD", 700).await.expect_problem(402, "PAYMENT_DECLINED");
+    shop.check_books().await;
+}
+
+#[tokio::test]
 async fn an_operator_cannot_contradict_the_gateway() {
     let gateway = PlayedGateway::start().await;
     let shop = gateway.shop("settle-against", &[]).await;
@@ -438,7 +465,12 @@ async fn a_gateway_with_all_hands_full_means_503_and_nothing_done() {
     // It takes a call, and says nothing until the test lets go.
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", socket.local_addr().expect("an address"));
-    let settings = [("GATEWAY_URL", url.as_str()), ("GATEWAY_TIMEOUT_MS", "5000"), ("GATEWAY_IN_FLIGHT_MAX", "1")];
+    let settings = [
+        ("GATEWAY_URL", url.as_str()),
+        ("GATEWAY_TIMEOUT_MS", "5000"),
+        ("GATEWAY_IN_FLIGHT_MAX", "1"),
+        ("HTTP_HANDLER_TIMEOUT_MS", "24000"),
+    ];
     let shop = Shop::start_on(Backends::shared("full").await, &settings).await;
     let client = &shop.client;
     let product = client.product("Pin", 700, 50).await;

@@ -63,7 +63,7 @@ impl Model {
         let previous = account.balance;
         let status = match settle.verdict {
             Verdict::Approved => ChargeStatus::Completed,
-            Verdict::Declined | Verdict::Refunded => ChargeStatus::Failed,
+            Verdict::Declined | Verdict::Refunded | Verdict::Abandoned => ChargeStatus::Failed,
         };
         if status == ChargeStatus::Completed {
             account.balance += amount;

@@ -130,10 +130,16 @@ impl Model {
         match (settle.verdict, order.status) {
             (Verdict::Approved, OrderStatus::Held) => Ok(self.confirm(at, order)),
             (Verdict::Declined, OrderStatus::Held) => Ok(self.release(at, order, OrderStatus::PaymentFailed)),
-            (Verdict::Refunded, OrderStatus::Refunded) => {
+            (Verdict::Abandoned, OrderStatus::Held) => {
+                order.refund = Some(RefundStatus::Pending);
+                let event = self.release(at, order, OrderStatus::PaymentFailed);
+                self.keep_open(settle.order, &event, at.now_ms);
+                Ok(event)
+            }
+            (Verdict::Refunded, status) if order.refund == Some(RefundStatus::Pending) => {
                 self.close(settle.order);
                 order.refund = Some(RefundStatus::Done);
-                Ok(self.change(at, order, OrderStatus::Refunded))
+                Ok(self.change(at, order, status))
             }
             (_, status) => Err(wrong_state(status)),
         }

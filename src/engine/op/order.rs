@@ -111,6 +111,8 @@ pub enum Verdict {
     Declined,
     /// The refund that was asked for is done.
     Refunded,
+    /// An operator gives a held order up without a clear word of the gateway: should money have been taken, it must go back.
+    Abandoned,
 }
 
 /// Arguments of `expire_order`.

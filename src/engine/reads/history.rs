@@ -66,7 +66,11 @@ pub async fn take_due(
     let args = vec![count.to_string().into(), pause_least_ms.to_string().into(), pause_longest_ms.to_string().into()];
     call(cell, "take_due", &keys, args, false, |_, _, value| {
         let events: Vec<Packed> = unpack(value)?;
-        events.iter().map(|event| Event::decode(&event.0).map_err(|e| e.to_string())).collect()
+        // One that cannot be read, perhaps of a newer version, must not stop the others; it comes again.
+        let readable = |event: &Packed| {
+            Event::decode(&event.0).inspect_err(|error| tracing::error!(%error, "something due cannot be read")).ok()
+        };
+        Ok(events.iter().filter_map(readable).collect())
     })
     .await
 }

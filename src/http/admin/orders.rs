@@ -58,13 +58,18 @@ pub async fn settle(app: Arc<App>, mut request: Request) -> Answer {
     if order.status != OrderStatus::Held && order.status != settled_as_told {
         return Err(Problem::new(Code::InvalidOrderState).with("orderStatus", order.status.as_str()));
     }
-    let verdict = match heard(&app, id, &order, body.outcome).await {
-        Some(verdict) if verdict != body.outcome => {
-            let reason = "the gateway says otherwise; it will be settled so";
+    let _slot = match &app.settler {
+        Some(settler) => Some(settler.gateway().try_slot().ok_or(Problem::new(Code::Unavailable))?),
+        None => None,
+    };
+    let verdict = match (heard(&app, id, &order, body.outcome).await, body.outcome) {
+        (Heard::Agrees | Heard::Nothing, Word::Approved) => Verdict::Approved,
+        (Heard::Agrees, Word::Declined) => Verdict::Declined,
+        (Heard::Nothing, Word::Declined) => Verdict::Abandoned,
+        (Heard::Contradicts, _) => {
+            let reason = "the gateway says otherwise; the order will be settled as it says";
             return Err(Problem::new(Code::InvalidOrderState).with("orderStatus", "HELD").because(reason));
         }
-        _ if body.outcome == Word::Approved => Verdict::Approved,
-        _ => Verdict::Declined,
     };
     let mut call = request.call(key, &body, SettleOrder { order: order.order, verdict });
     // The order is its buyer's, and so is the record of the key; a space keeps it apart from every key of his own.
@@ -76,18 +81,29 @@ pub async fn settle(app: Arc<App>, mut request: Request) -> Answer {
     Ok(reply::decided(StatusCode::OK, &view, &shown, outcome.replayed))
 }
 
-/// What the gateway clearly says; `None`: nothing clear, or there is none. Before a word of DECLINED counts, the payment is voided, so
-/// that it cannot be charged later.
-async fn heard(app: &App, id: EntityId, order: &OrderChanged, word: Word) -> Option<Word> {
-    let settler = app.settler.as_ref()?;
+/// How what the gateway clearly says goes with the operator's word.
+enum Heard {
+    Agrees,
+    Contradicts,
+    /// It says nothing clear, or there is none.
+    Nothing,
+}
+
+/// Asks the gateway. Before a word of DECLINED counts, the payment is voided, so that it cannot be charged later. A payment
+/// that the gateway does not know was not approved: it will be sent again.
+async fn heard(app: &App, id: EntityId, order: &OrderChanged, word: Word) -> Heard {
+    let Some(settler) = &app.settler else { return Heard::Nothing };
     let key = settler.order_key(id);
     let mut answer = settler.gateway().find(&key, order.final_amount).await;
     if matches!(answer, GatewayAnswer::NotFound) && word == Word::Declined {
         answer = settler.gateway().void(&key, order.final_amount).await;
     }
-    match answer {
-        GatewayAnswer::Approved => Some(Word::Approved),
-        GatewayAnswer::Declined { .. } | GatewayAnswer::Voided | GatewayAnswer::Refunded => Some(Word::Declined),
-        GatewayAnswer::NotFound | GatewayAnswer::Unclear(_) => None,
+    match (answer, word) {
+        (GatewayAnswer::Approved, Word::Approved)
+        | (GatewayAnswer::Declined { .. } | GatewayAnswer::Voided | GatewayAnswer::Refunded, Word::Declined) => {
+            Heard::Agrees
+        }
+        (GatewayAnswer::Unclear(_), _) | (GatewayAnswer::NotFound, Word::Declined) => Heard::Nothing,
+        _ => Heard::Contradicts,
     }
 }

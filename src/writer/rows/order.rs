@@ -222,19 +222,23 @@ fn units_of(order: &OrderChanged) -> Option<Move> {
         OrderStatus::PendingPayment => Some(Move::RESERVED),
         OrderStatus::Held => None,
         OrderStatus::Confirmed => Some(Move::PAID),
-        OrderStatus::PaymentFailed | OrderStatus::Cancelled | OrderStatus::Expired => Some(Move::RELEASED),
+        OrderStatus::PaymentFailed | OrderStatus::Cancelled | OrderStatus::Expired => {
+            gives_back(order).then_some(Move::RELEASED)
+        }
         OrderStatus::Refunded => gives_back(order).then_some(Move::REFUNDED),
     }
 }
 
-/// Whether a change gives stock, limits and coupons back. A card's refund is told twice: when the order is given up and when the money
-/// is back; only the first does.
+/// Whether a change gives stock, limits and coupons back. When a card's money goes back it is told twice: when the order is given up
+/// and when the money is back; only the first does.
 fn gives_back(order: &OrderChanged) -> bool {
     let over_gateway = order.method == Some(PaymentMethod::Card) && order.final_amount > 0;
     match order.status {
         OrderStatus::PendingPayment | OrderStatus::Held | OrderStatus::Confirmed => false,
-        OrderStatus::PaymentFailed | OrderStatus::Cancelled | OrderStatus::Expired => true,
-        OrderStatus::Refunded => !(over_gateway && order.refund == Some(RefundStatus::Done)),
+        OrderStatus::Cancelled | OrderStatus::Expired => true,
+        OrderStatus::PaymentFailed | OrderStatus::Refunded => {
+            !(over_gateway && order.refund == Some(RefundStatus::Done))
+        }
     }
 }
 

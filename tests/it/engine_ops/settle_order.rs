@@ -103,3 +103,30 @@ async fn a_cards_refund_is_open_until_the_money_is_back() {
     assert_eq!(account_of(&shop, "alice").await, Some(json!({ "balance": 100_000, "used": 0 })));
     replays(&mut shop, "alice", settle(4, Verdict::Refunded), Event::OrderChanged(expected)).await;
 }
+
+#[tokio::test]
+async fn an_order_that_is_given_up_without_a_clear_word_is_open_until_the_money_is_surely_back() {
+    let mut shop = shop().await;
+    let (before, account) = (taken_of(&shop).await, account_of(&shop, "alice").await);
+    let held = held(&mut shop, "alice", PENCIL, 3).await;
+    let given_up = changed(&mut shop, "alice", settle(held.order, Verdict::Abandoned)).await;
+    let expected = OrderChanged {
+        seq: held.seq + 1,
+        status: OrderStatus::PaymentFailed,
+        refund: Some(RefundStatus::Pending),
+        ..held.clone()
+    };
+    assert_eq!(given_up, expected);
+    assert_eq!((stock_of(&shop, PENCIL).await.as_str(), account_of(&shop, "alice").await), ("10", account.clone()));
+    let id = held.order.to_string();
+    assert_eq!(due_of(&shop).await, texts(&[(id.as_str(), START_MS.to_string().as_str())]));
+    // It is no held order any more, whatever the gateway says of it.
+    for verdict in [Verdict::Approved, Verdict::Declined, Verdict::Abandoned] {
+        not_while(&mut shop, "PAYMENT_FAILED", "alice", settle(held.order, verdict)).await;
+    }
+    let done = changed(&mut shop, "alice", settle(held.order, Verdict::Refunded)).await;
+    assert_eq!(done, OrderChanged { seq: given_up.seq + 1, refund: Some(RefundStatus::Done), ..given_up });
+    assert_eq!((taken_of(&shop).await, account_of(&shop, "alice").await), (before, account));
+    assert_eq!(due_of(&shop).await, texts(&[]));
+    assert_eq!(open_of(&shop).await, BTreeMap::new());
+}

@@ -153,7 +153,7 @@ impl Ledger {
             (Some(PendingPayment), Held | Confirmed | Cancelled | Expired)
             | (Some(Held), Confirmed | PaymentFailed)
             | (Some(Confirmed), Refunded) => true,
-            (Some(Refunded), Refunded) => {
+            (Some(Refunded), Refunded) | (Some(PaymentFailed), PaymentFailed) => {
                 (refund, order.refund) == (Some(RefundStatus::Pending), Some(RefundStatus::Done))
             }
             _ => false,
@@ -204,10 +204,13 @@ impl Ledger {
     pub fn check_gateway(&self, place: &str, approves: &BTreeMap<u64, bool>) {
         let mut taken = 0;
         for (id, amount) in &self.asked {
-            let is_yes = approves[id];
+            // What was given up without a clear word may have been charged: then it was given back.
+            let is_abandoned =
+                self.orders.get(id).is_some_and(|o| o.status == OrderStatus::PaymentFailed && o.refund.is_some());
+            let is_yes = is_abandoned || approves[id];
             let is_consistent = match (self.orders.get(id), self.charges.get(id)) {
                 (Some(order), _) if is_yes => {
-                    matches!(order.status, OrderStatus::Confirmed | OrderStatus::Refunded)
+                    is_abandoned || matches!(order.status, OrderStatus::Confirmed | OrderStatus::Refunded)
                 }
                 (Some(order), _) => order.status == OrderStatus::PaymentFailed,
                 (None, Some(charge)) => (charge.status == Some(ChargeStatus::Completed)) == is_yes,

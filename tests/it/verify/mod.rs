@@ -152,7 +152,7 @@ async fn a_postgresql_that_does_not_get_there_is_what_is_told() {
         ("HTTP_BODY_TIMEOUT_MS", "500"),
         ("OP_DEADLINE_MS", "1000"),
         ("GATEWAY_TIMEOUT_MS", "500"),
-        ("HTTP_HANDLER_TIMEOUT_MS", "6000"),
+        ("HTTP_HANDLER_TIMEOUT_MS", "6500"),
     ];
     let shop = Shop::start_on(Backends::shared("verify-behind").await, &settings_of_shop).await;
     shop.client.product("Pin", 100, 10).await;

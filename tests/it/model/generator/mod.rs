@@ -259,7 +259,7 @@ impl Generator {
                 let id = order.order;
                 let op = match order.status {
                     OrderStatus::PendingPayment => expire(id),
-                    OrderStatus::Refunded => settle(id, Verdict::Refunded),
+                    _ if order.refund.is_some() => settle(id, Verdict::Refunded),
                     _ => settle(id, self.gateway_says(id)),
                 };
                 (&order.user, id, op)

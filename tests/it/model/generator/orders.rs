@@ -113,14 +113,18 @@ impl Generator {
     }
 
     pub fn settle_order(&mut self, at: Situation<'_>) -> (UserId, Op) {
-        let is_waiting = |order: &OrderChanged| matches!(order.status, OrderStatus::Held | OrderStatus::Refunded);
+        let is_waiting = |order: &OrderChanged| order.status == OrderStatus::Held || order.refund.is_some();
         let (user, id) = self.order_of(at, is_waiting);
         let is_refund = match at.model.open.get(&id) {
-            Some(Event::OrderChanged(order)) => order.status == OrderStatus::Refunded,
+            Some(Event::OrderChanged(order)) => order.refund.is_some(),
             _ => false,
         };
         let says_refunded = self.chance(if is_refund { 85 } else { 10 });
-        let verdict = if says_refunded { Verdict::Refunded } else { self.verdict(at, id) };
+        let verdict = match (says_refunded, self.chance(10)) {
+            (true, _) => Verdict::Refunded,
+            (false, true) => Verdict::Abandoned,
+            (false, false) => self.verdict(at, id),
+        };
         (user, settle(id, verdict))
     }
 
