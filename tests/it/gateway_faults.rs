@@ -239,7 +239,7 @@ async fn the_gateways_book_equals_the_ledger_after_every_fault_and_two_crashes()
         })
         .collect();
 
-    let stop = AtomicBool::new(false);
+    let enough = AtomicBool::new(false);
     let crash = async {
         for count in [USERS / 2, USERS] {
             seen.finals(count).await;
@@ -247,10 +247,10 @@ async fn the_gateways_book_equals_the_ledger_after_every_fault_and_two_crashes()
             shop.restart().await;
         }
         seen.finals(2 * USERS).await;
-        stop.store(true, Ordering::SeqCst);
+        enough.store(true, Ordering::SeqCst);
     };
     let calls = ["charge", "find", "refund", "void"];
-    join(make_trouble(&gateway, &calls, &mut dice, &stop, &switching), crash).await;
+    join(make_trouble(&gateway, &calls, &mut dice, &enough, &switching), crash).await;
     gateway.fault("approve").await;
     let told: Vec<Told> = join_all(users).await.into_iter().map(|told| told.expect("a user comes home")).collect();
 
@@ -294,7 +294,7 @@ async fn every_card_is_refunded_once_after_every_fault_and_a_crash() {
     let orders = join_all((0..40).map(buy)).await;
     assert_eq!(shop.stock(product).await, 0);
 
-    let stop = AtomicBool::new(false);
+    let enough = AtomicBool::new(false);
     let give_up = async {
         let (early, late) = orders.split_at(20);
         for half in [early, late] {
@@ -306,10 +306,10 @@ async fn every_card_is_refunded_once_after_every_fault_and_a_crash() {
             shop.kill().await;
             shop.restart().await;
         }
-        stop.store(true, Ordering::SeqCst);
+        enough.store(true, Ordering::SeqCst);
     };
     let (switching, _) = watch::channel(0);
-    join(make_trouble(&gateway, &["refund"], &mut dice, &stop, &switching), give_up).await;
+    join(make_trouble(&gateway, &["refund"], &mut dice, &enough, &switching), give_up).await;
     gateway.fault("approve").await;
     nothing_is_open(&shop).await;
     assert_eq!(shop.stock(product).await, 40);
