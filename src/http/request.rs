@@ -154,7 +154,7 @@ impl Request {
         let decoded = BUFFERS.with_borrow_mut(|buffers| simd_json::serde::from_slice_with_buffers(&mut bytes, buffers));
         decoded
             .map(|Object(body)| body)
-            .map_err(|error| Problem::new(Code::InvalidInput).because(format!("the body is not valid: {error}")))
+            .map_err(|error| Problem::new(Code::InvalidInput).because(describe(&error)))
     }
 
     /// Makes sure that there is no body, or one without members: what nobody reads must not be taken for heard.
@@ -183,6 +183,14 @@ impl Request {
             Ok(Err(_)) => Err(Problem::new(Code::InvalidInput).because("the body could not be read")),
             Err(_) => Err(Problem::new(Code::RequestTimeout)),
         }
+    }
+}
+
+/// What is wrong with a body, in the words of serde but without the parser's own.
+fn describe(error: &simd_json::Error) -> String {
+    match error.error() {
+        simd_json::ErrorType::Serde(why) => format!("the body is not valid: {why}"),
+        _ => format!("the body is not valid JSON, at byte {}", error.index()),
     }
 }
 
