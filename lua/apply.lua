@@ -114,10 +114,12 @@ local function decide(ctx, call)
     end
     return REPLAYED, record
   end
-  if ctx.seq - ctx.meta.committed >= ctx.rules.backlog_max then
+  local op = ops[call.op]
+  -- What was begun must come to its end: as much as is open may go beyond the cap.
+  if ctx.seq - ctx.meta.committed >= ctx.rules.backlog_max and not op.ends_what_is_open then
     return REFUSED, cmsgpack.pack({ code = 'BACKLOG_FULL', details = {} })
   end
-  local event, refusal, settled = ops[call.op].decide(ctx, call)
+  local event, refusal, settled = op.decide(ctx, call)
   if refusal then
     return REFUSED, cmsgpack.pack(refusal)
   elseif settled then

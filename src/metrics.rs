@@ -69,6 +69,8 @@ metrics_list! {
     histogram GATEWAY_SECONDS = "flashsale_gateway_seconds";
     /// Verdicts of the gateway that the engine could not be told; the sweeper asks again.
     counter SETTLE_FAILURES = "flashsale_settle_failures_total";
+    /// Verdicts of the gateway about orders that were settled otherwise before; each wants a person to look.
+    counter SETTLE_CONTRADICTIONS = "flashsale_settle_contradictions_total";
     /// Orders and charges that were due, by outcome: finished, postponed.
     counter SWEPT = "flashsale_swept_total";
     /// Orders that have been held, or whose card has waited for its money back, for longer than `held_alert_ms`.

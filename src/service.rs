@@ -71,6 +71,8 @@ impl Service {
             if config.roles.has(Role::Api) { Some(Server::bind(config.listen, Listener::Public).await?) } else { None };
         let operations = Server::bind(config.ops_listen, Listener::Operations).await?;
 
+        // Connections of its own: a heartbeat that waits behind requests makes a living instance look dead.
+        let keeper_pool = crate::postgres::pool(&config)?;
         let stop = CancellationToken::new();
         let instance = Uuid::new_v4();
         let (mut cells, mut keepers, mut lanes, mut background) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -82,7 +84,7 @@ impl Service {
             let shared = CellShared::new(id, keys.clone(), redis);
             let (lane, task) = Lane::start(shared.clone(), LaneConfig::new(&config));
             lanes.push(task);
-            let keeper = Arc::new(Keeper::new(shared.clone(), pool.clone(), instance, &config));
+            let keeper = Arc::new(Keeper::new(shared.clone(), keeper_pool.clone(), instance, &config));
             keepers.push(keeper.clone());
             background.push(tokio::spawn(async move { keeper.run().await }));
             let watched = shared.clone();

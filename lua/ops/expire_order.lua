@@ -9,6 +9,8 @@ refusals:
 event: order_changed 1 {seq, at, order, status, user, created, expires?, total, discount, final, method?, day?, paid_at?, payment?, refund?, address?, coupons?, cart?, balance, used, restocked?, items [{product, name, price, quantity, discount, counted?}]}
 ]]
 ops.expire_order = {
+  ends_what_is_open = true,
+
   want = function(ctx, call)
     want(ctx.accounts, call.user)
     want_order(ctx, call.args.order)

@@ -8,6 +8,8 @@ refusals:
 event: charge_settled 1 {seq, at, user, charge, status, amount, previous, balance, used}
 ]]
 ops.settle_charge = {
+  ends_what_is_open = true,
+
   want = function(ctx, call)
     local record = charge_record(call.args.charge)
     want(ctx.accounts, call.user)

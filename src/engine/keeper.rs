@@ -154,6 +154,10 @@ impl Keeper {
         }
         let (known, committed) = gate::current_epoch(&self.pool, self.shared.id).await?;
         self.memory().known.clone_from(&known);
+        // Redis was asked first, so a writer may have got further meanwhile. Asked again, Redis can only be ahead, unless it has lost
+        // something.
+        let newer = if committed > status.seq { self.status().await } else { None };
+        let status = newer.as_ref().unwrap_or(status);
         if let Some(lost) = judge_history(status, committed) {
             return Ok(GateState::Closed(lost));
         }

@@ -68,10 +68,14 @@ impl Settler {
     /// Tells the engine what was said about an order.
     pub async fn settle_order(&self, cell: CellId, order: &OrderChanged, verdict: Verdict) -> Option<OrderChanged> {
         let op = SettleOrder { order: order.order, verdict };
-        match self.submit(cell, &order.user, op).await? {
-            Event::OrderChanged(order) => Some(order),
-            _ => None,
+        let Event::OrderChanged(settled) = self.submit(cell, &order.user, op).await? else { return None };
+        let is_taken = matches!(settled.status, OrderStatus::Confirmed | OrderStatus::Refunded);
+        if matches!((verdict, is_taken), (Verdict::Approved, false) | (Verdict::Declined, true)) {
+            counter!(names::SETTLE_CONTRADICTIONS).increment(1);
+            let (order, status) = (settled.order, settled.status.as_str());
+            tracing::error!(%cell, order, status, ?verdict, "the gateway contradicts what an order was settled as");
         }
+        Some(settled)
     }
 
     /// Asks about a charge and settles it. `None`: as for an order; it stays pending.

@@ -104,6 +104,13 @@ impl App {
         }
     }
 
+    /// Runs something to its end even if the client who waits for it goes away: what was begun with the engine must be taken to
+    /// the gateway.
+    pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
+        // Only a panic ends it early.
+        tokio::spawn(work).await.map_err(|_| Problem::new(Code::InternalError))
+    }
+
     /// Refuses a user who asks too often.
     pub fn check_rate(&self, user: &UserId) -> Result<(), Problem> {
         match &self.limiter {

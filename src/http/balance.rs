@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::app::{App, problem_of};
@@ -123,7 +122,11 @@ pub async fn get(app: Arc<App>, request: Request) -> Answer {
         (status = 202, description = "The gateway gave no clear answer; repeat with the same key", body = PendingView)
     )
 )]
-pub async fn charge(app: Arc<App>, mut request: Request) -> Answer {
+pub async fn charge(app: Arc<App>, request: Request) -> Answer {
+    App::to_the_end(charge_to_the_end(app, request)).await?
+}
+
+async fn charge_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
     let key = request.required_idempotency_key()?;
     let body: ChargeBody = request.json(&app).await?;
     if let Some(method) = &body.payment_method {
@@ -140,19 +143,15 @@ pub async fn charge(app: Arc<App>, mut request: Request) -> Answer {
     let outcome = app.engine.submit(request.call(Some(key.clone()), &body, op)).await;
     let outcome = outcome.map_err(|error| problem_of(error, &key))?;
     let last = match &outcome.event {
-        Event::ChargeOpened(opened) => settle(&app, &outcome, opened.clone(), slot).await?,
+        Event::ChargeOpened(opened) => settle(&app, &outcome, opened.clone()).await?,
         event => event.clone(),
     };
+    drop(slot);
     answer(outcome.cell, &last, &key, outcome.replayed)
 }
 
 /// The last event of a charge, after the gateway was asked if need be.
-async fn settle(
-    app: &App,
-    outcome: &Outcome,
-    opened: ChargeOpened,
-    slot: Option<OwnedSemaphorePermit>,
-) -> Result<Event, Problem> {
+async fn settle(app: &App, outcome: &Outcome, opened: ChargeOpened) -> Result<Event, Problem> {
     let (cell, id) = (outcome.cell, outcome.id());
     let shared = &app.engine.cell(cell).ok_or(Problem::new(Code::InternalError))?.shared;
     if outcome.replayed
@@ -161,14 +160,11 @@ async fn settle(
         return Ok(settled);
     }
     let attempt = if outcome.replayed { Attempt::Again } else { Attempt::First };
-    let Some(settler) = app.settler.clone() else { return Ok(Event::ChargeOpened(opened)) };
-    // In a task of its own: the gateway must be heard out though the client has gone.
-    let asked = opened.clone();
-    let asking = tokio::spawn(async move {
-        let _slot = slot;
-        settler.charge(cell, &asked, attempt).await
-    });
-    Ok(asking.await.ok().flatten().map_or(Event::ChargeOpened(opened), Event::ChargeSettled))
+    let settled = match &app.settler {
+        Some(settler) => settler.charge(cell, &opened, attempt).await,
+        None => None,
+    };
+    Ok(settled.map_or(Event::ChargeOpened(opened), Event::ChargeSettled))
 }
 
 fn answer(cell: CellId, last: &Event, key: &str, replayed: bool) -> Answer {

@@ -27,11 +27,19 @@ pub async fn find_any_order(app: &App, id: EntityId) -> Result<Event, Problem> {
     if let Ok(Some(event)) = in_redis {
         return Ok(event);
     }
-    match (history::last_event(&app.pool, id).await?, in_redis) {
+    // One deadline for all that PostgreSQL is asked here: who wants to change the order has a deadline too.
+    let in_postgres = async {
+        match history::last_event(&app.pool, id).await? {
+            // An order that PostgreSQL could not take is an order all the same.
+            None => history::parked_event(&app.pool, id).await,
+            found => Ok(found),
+        }
+    };
+    let in_postgres = tokio::time::timeout(app.config.database_timeout_ms, in_postgres).await;
+    match (in_postgres.map_err(|_| Problem::new(Code::Unavailable))??, in_redis) {
         (Some(event), _) => Ok(event),
         (None, Err(error)) => Err(error.into()),
-        // An order that PostgreSQL could not take is an order all the same.
-        (None, Ok(_)) => history::parked_event(&app.pool, id).await?.ok_or_else(not_found),
+        (None, Ok(_)) => Err(not_found()),
     }
 }
 

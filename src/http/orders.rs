@@ -188,7 +188,11 @@ fn check_address(address: &ShippingAddress) -> Result<(), Problem> {
     summary = "Cancels an unpaid order, refunds a paid one", params(OptionalKey),
     responses((status = 200, description = "CANCELLED or REFUNDED", body = OrderView))
 )]
-pub async fn cancel(app: Arc<App>, mut request: Request) -> Answer {
+pub async fn cancel(app: Arc<App>, request: Request) -> Answer {
+    App::to_the_end(cancel_to_the_end(app, request)).await?
+}
+
+async fn cancel_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
     let id = request.order_id()?;
     let key = request.idempotency_key()?;
     request.no_body(&app).await?;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::app::{App, problem_of};
@@ -69,7 +68,11 @@ struct HeldView {
         (status = 202, description = "The gateway gave no clear answer; repeat with the same key", body = HeldView)
     )
 )]
-pub async fn pay(app: Arc<App>, mut request: Request) -> Answer {
+pub async fn pay(app: Arc<App>, request: Request) -> Answer {
+    App::to_the_end(pay_to_the_end(app, request)).await?
+}
+
+async fn pay_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
     let key = request.idempotency_key()?;
     let body: PaymentBody = request.json(&app).await?;
     let id = EntityId::parse(&body.order_id).ok_or(Problem::new(Code::OrderNotFound))?;
@@ -108,7 +111,9 @@ pub async fn pay(app: Arc<App>, mut request: Request) -> Answer {
     let order = if order.status == OrderStatus::Held {
         let now = if outcome.replayed { current(&app, id).await? } else { order };
         let attempt = if outcome.replayed { Attempt::Again } else { Attempt::First };
-        settle(&app, outcome.cell, now.clone(), attempt, slot).await.unwrap_or(now)
+        let settled = settle(&app, outcome.cell, &now, attempt).await;
+        drop(slot);
+        settled.unwrap_or(now)
     } else {
         order
     };
@@ -123,24 +128,12 @@ async fn current(app: &App, id: EntityId) -> Result<OrderChanged, Problem> {
     }
 }
 
-/// Asks the gateway about an order that is held. In a task of its own: the gateway must be heard out though the client has
-/// gone.
-async fn settle(
-    app: &App,
-    cell: CellId,
-    order: OrderChanged,
-    attempt: Attempt,
-    slot: Option<OwnedSemaphorePermit>,
-) -> Option<OrderChanged> {
+/// Asks the gateway about an order that is held.
+async fn settle(app: &App, cell: CellId, order: &OrderChanged, attempt: Attempt) -> Option<OrderChanged> {
     if order.status != OrderStatus::Held {
         return None;
     }
-    let settler = app.settler.clone()?;
-    let asking = tokio::spawn(async move {
-        let _slot = slot;
-        settler.order(cell, &order, attempt).await
-    });
-    asking.await.ok().flatten()
+    app.settler.as_ref()?.order(cell, order, attempt).await
 }
 
 /// What came of a payment: the first success again, also when the order was refunded since.

@@ -47,6 +47,8 @@ pub struct Request {
     pub query: String,
     /// Headers.
     pub headers: HeaderMap,
+    /// The idempotency key that the server makes for a request that may change something and names none.
+    pub made_key: Option<String>,
     /// Who asks; `None` on public routes.
     pub identity: Option<Identity>,
     /// Not yet read.
@@ -142,7 +144,7 @@ impl Request {
     pub fn call(&self, key: Option<String>, body: &impl Serialize, op: impl Into<Op>) -> Call {
         Call {
             user: self.user(),
-            key: key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+            key: key.or_else(|| self.made_key.clone()).expect("the router makes a key for what changes something"),
             fingerprint: Fingerprint::new(self.route, &self.path, body),
             op: op.into(),
         }
@@ -152,9 +154,7 @@ impl Request {
     pub async fn json<T: DeserializeOwned>(&mut self, app: &App) -> Result<T, Problem> {
         let mut bytes = self.read_body(app).await?;
         let decoded = BUFFERS.with_borrow_mut(|buffers| simd_json::serde::from_slice_with_buffers(&mut bytes, buffers));
-        decoded
-            .map(|Object(body)| body)
-            .map_err(|error| Problem::new(Code::InvalidInput).because(describe(&error)))
+        decoded.map(|Object(body)| body).map_err(|error| Problem::new(Code::InvalidInput).because(describe(&error)))
     }
 
     /// Makes sure that there is no body, or one without members: what nobody reads must not be taken for heard.

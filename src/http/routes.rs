@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
-use hyper::{Method, Response};
+use hyper::{HeaderMap, Method, Response};
 use metrics::{Counter, Histogram, counter, histogram};
 
 use super::admin::{
@@ -21,7 +21,7 @@ use super::app::App;
 use super::auth::Identity;
 use super::problem::{Code, Language, Problem};
 use super::reply::Answer;
-use super::request::Request;
+use super::request::{IDEMPOTENCY_KEY, Request};
 use super::{balance, cart, coupons, find_order, openapi, operations, orders, payments, products};
 use crate::metrics as names;
 
@@ -218,6 +218,7 @@ impl Router {
                     path: path.to_owned(),
                     params,
                     query: parts.uri.query().unwrap_or_default().to_owned(),
+                    made_key: made_key(route, &parts.headers),
                     headers: parts.headers,
                     identity,
                     body,
@@ -252,8 +253,8 @@ impl Router {
     }
 
     async fn handle(&self, route: &Route, request: Request, language: Language) -> Response<Full<Bytes>> {
-        let writes = !route.name.starts_with("GET ");
-        let key = request.idempotency_key().ok().flatten();
+        let writes = writes(route);
+        let key = request.idempotency_key().ok().flatten().or_else(|| request.made_key.clone());
         let answer = AssertUnwindSafe((route.handler)(self.app.clone(), request)).catch_unwind();
         let answer = match tokio::time::timeout(self.app.config.http_handler_timeout_ms, answer).await {
             Ok(Ok(answer)) => answer,
@@ -270,4 +271,14 @@ impl Router {
         };
         answer.unwrap_or_else(|problem| problem.into_response(language))
     }
+}
+
+/// Whether a route may change something.
+fn writes(route: &Route) -> bool {
+    !route.name.starts_with("GET ")
+}
+
+/// A fresh key for a request that may change something and names none, so that whatever happens it can be told.
+fn made_key(route: &Route, headers: &HeaderMap) -> Option<String> {
+    (writes(route) && !headers.contains_key(IDEMPOTENCY_KEY)).then(|| uuid::Uuid::new_v4().to_string())
 }

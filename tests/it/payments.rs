@@ -1,11 +1,17 @@
 //! Payments by card and charges: the gateway approves, declines, or leaves open what it did.
 
+use std::time::Duration;
+
 use futures::future::join_all;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::gateway::{PlayedGateway, QUICK};
+use crate::support::seed;
 use crate::support::shop::{Backends, Client, Reply, Shop, bearer, eventually, later, payment, tally, unique};
 
 /// Every fault after which the gateway's answer is open.
@@ -408,6 +414,37 @@ async fn an_operator_settles_a_held_order_while_the_gateway_is_down() {
     let foreign = client.try_send(Method::POST, &url, &headers, Some(&body)).await.expect("an answer");
     foreign.expect_problem(403, "FORBIDDEN");
     client.post(&path, "ann", "k", &body).await.expect_problem(404, "NOT_FOUND");
+    shop.check_books().await;
+}
+
+#[tokio::test]
+async fn a_payment_goes_on_when_its_client_hangs_up() {
+    let gateway = PlayedGateway::start().await;
+    // The sweeper would come in a minute only.
+    let shop = gateway.shop("hang-up", &[]).await;
+    let client = &shop.client;
+    let product = client.product("Pin", 700, 60).await;
+    let mut dice = StdRng::seed_from_u64(seed("hang-up"));
+    for i in 0..60 {
+        let user = format!("user-{i}");
+        let order = client.reserve(&user, product, 1).await;
+        let body = payment(&order, "CARD", 700).to_string();
+        let request = format!(
+            "POST /api/payments HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\ncontent-length: {}\r\n\r\n{body}",
+            bearer(&user, false),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(client.url.trim_start_matches("http://")).await.expect("a connection");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        tokio::time::sleep(Duration::from_micros(dice.random_range(0..4_000))).await;
+    }
+    let held = "SELECT count(*) FROM orders WHERE status = 'HELD'";
+    eventually("none is held", async || {
+        shop.wait_written().await;
+        (shop.count(held).await == 0).then_some(())
+    })
+    .await;
+    assert!(shop.count("SELECT count(*) FROM orders WHERE status = 'CONFIRMED'").await > 0, "nobody got through");
     shop.check_books().await;
 }
 

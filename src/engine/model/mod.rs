@@ -123,7 +123,8 @@ impl Model {
                 Answer::Refused(refusal(Refused::IdempotencyKeyReused, json!({})))
             };
         }
-        if self.seq - self.committed >= at.rules.backlog_max {
+        let ends = matches!(call.op, Op::SettleOrder(_) | Op::SettleCharge(_) | Op::ExpireOrder(_));
+        if !ends && self.seq - self.committed >= at.rules.backlog_max {
             return Answer::Refused(refusal(Refused::BacklogFull, json!({})));
         }
         let event = match self.decide(at, &call.user, &call.op) {

@@ -130,11 +130,11 @@ impl Op {
                 // Nobody knows yet what is in a cart.
                 order.items.as_ref().map_or(CART_FIELDS, |items| 3 * items.len()) + coupons + 2
             }
-            // The open order with its two records, and what giving back touches.
-            Self::CancelOrder(_) | Self::ExpireOrder(_) | Self::SettleOrder(_) => 4 + CART_FIELDS,
+            // The open order with its two records, and what giving back touches; the products of a cart, for their names.
+            Self::CancelOrder(_) | Self::ExpireOrder(_) | Self::SettleOrder(_) | Self::PutCart(_) => 4 + CART_FIELDS,
             Self::PayOrder(_) | Self::SettleCharge(_) => 3,
             Self::ChargeBalance(_) | Self::OpenCharge(_) => 0,
-            Self::PutCart(_) | Self::RequestRestock(_) | Self::AdjustStock(_) => 4,
+            Self::RequestRestock(_) | Self::AdjustStock(_) => 4,
             Self::PutProduct(_) | Self::PutCoupon(_) | Self::IssueCoupon(_) => 2,
         }
     }
