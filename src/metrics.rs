@@ -73,7 +73,7 @@ metrics_list! {
     counter SETTLE_CONTRADICTIONS = "flashsale_settle_contradictions_total";
     /// Orders and charges that were due, by outcome: finished, postponed.
     counter SWEPT = "flashsale_swept_total";
-    /// Orders that have been held, or whose card has waited for its money back, for longer than `held_alert_ms`.
+    /// Orders that have been held, cards that have waited for their money back, and charges that have been pending for longer than `held_alert_ms`.
     gauge ORDERS_HELD_TOO_LONG = "flashsale_orders_held_too_long";
     /// Differences between Redis and PostgreSQL that the last comparison found.
     gauge VERIFY_DIFFERENCES = "flashsale_verify_differences";

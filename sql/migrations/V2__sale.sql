@@ -75,6 +75,8 @@ CREATE TABLE charges (
     created_at     timestamptz NOT NULL,
     updated_at     timestamptz NOT NULL
 );
+-- What is unfinished: few rows, however many charges there are.
+CREATE INDEX charges_open ON charges (created_at) WHERE status = 'PENDING';
 -- For a user's pending charges, which a comparison with Redis counts.
 CREATE INDEX charges_of_user ON charges (user_id, charge_id);
 COMMENT ON TABLE charges IS 'Charges over the gateway; what came of them stands in balance_transactions';

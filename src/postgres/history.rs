@@ -111,10 +111,11 @@ pub async fn orders(
     rows.iter().map(order_from).collect()
 }
 
-/// How many orders are `HELD`, or wait for a card's money to go back, and did before `before` already.
+/// How many orders are `HELD` or wait for a card's money to go back, and how many charges are pending, since before `before`.
 pub async fn held_since(pool: &Pool, before: Timestamp) -> Result<i64, DatabaseError> {
     let client = pool.get().await?;
-    let sql = "SELECT count(*) FROM orders WHERE (status = 'HELD' OR refund = 'PENDING') AND updated_at < $1";
+    let sql = "SELECT (SELECT count(*) FROM orders WHERE (status = 'HELD' OR refund = 'PENDING') AND updated_at < $1) \
+               + (SELECT count(*) FROM charges WHERE status = 'PENDING' AND created_at < $1)";
     let statement = client.prepare_cached(sql).await?;
     Ok(client.query_one(&statement, &[&before]).await?.get(0))
 }
