@@ -10,10 +10,7 @@ refusals:
 event: order_changed 1 {seq, at, order, status, user, created, expires?, total, discount, final, method?, day?, paid_at?, payment?, refund?, address?, coupons?, cart?, balance, used, restocked?, items [{product, name, price, quantity, discount, counted?}]}
 ]]
 ops.cancel_order = {
-  want = function(ctx, call)
-    want(ctx.accounts, call.user)
-    want_order(ctx, call.args.order)
-  end,
+  want = ops.pay_order.want,
 
   decide = function(ctx, call)
     local user, args = call.user, call.args

@@ -11,10 +11,7 @@ event: order_changed 1 {seq, at, order, status, user, created, expires?, total, 
 ops.expire_order = {
   ends_what_is_open = true,
 
-  want = function(ctx, call)
-    want(ctx.accounts, call.user)
-    want_order(ctx, call.args.order)
-  end,
+  want = ops.pay_order.want,
 
   decide = function(ctx, call)
     local user, id = call.user, call.args.order

@@ -116,7 +116,7 @@ impl<T: Serialize> Serialize for Change<T> {
     }
 }
 
-/// Largest product of a cart and fields per product: see [`Op::fields`].
+/// Redis fields that the lines of a full cart read: product, stock and limit for each of the default of `order_items_max`.
 const CART_FIELDS: usize = 3 * 50;
 
 impl Op {
