@@ -14,6 +14,7 @@ mod openapi;
 mod payments;
 mod reservations;
 mod restock;
+mod settling;
 mod support;
 mod tidy;
 mod verify;
