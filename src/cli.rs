@@ -32,7 +32,7 @@ enum Command {
         /// TOML file with settings; the environment wins over it.
         #[arg(long)]
         config: Option<PathBuf>,
-        /// Parts to run, comma separated: api, writer, sweeper.
+        /// Parts to run, comma separated: api, writer, forwarder, sweeper.
         #[arg(long)]
         roles: Option<String>,
     },
@@ -66,7 +66,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Play the other side: a payment gateway with faults to switch on, for development and tests.
+    /// Play the other side: a payment gateway and a data platform with faults to switch on, for development and tests.
     Sandbox(SandboxOptions),
     /// List every setting with its default and meaning.
     Settings,

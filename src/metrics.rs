@@ -75,6 +75,30 @@ metrics_list! {
     counter SWEPT = "flashsale_swept_total";
     /// Orders that have been held, cards that have waited for their money back, and charges that have been pending for longer than `held_alert_ms`.
     gauge ORDERS_HELD_TOO_LONG = "flashsale_orders_held_too_long";
+    /// Events that a sink has not passed yet, by sink and cell.
+    gauge FORWARD_LAG_EVENTS = "flashsale_forward_lag_events";
+    /// Age of the oldest event that a sink has not passed yet, by sink and cell, in seconds.
+    gauge FORWARD_LAG_SECONDS = "flashsale_forward_lag_seconds";
+    /// Events sent, by sink and outcome: delivered, refused, failed, postponed (the sink was not there, and they count no attempt).
+    counter FORWARD_DELIVERIES = "flashsale_forward_deliveries_total";
+    /// Events sent again after a failure, by sink.
+    counter FORWARD_RETRIES = "flashsale_forward_retries_total";
+    /// Time of one request to a sink, in seconds.
+    histogram FORWARD_SECONDS = "flashsale_forward_request_seconds";
+    /// Events that wait for another try, and behind those, by sink.
+    gauge FORWARD_WAITING = "flashsale_forward_waiting_events";
+    /// Events given up that nobody has replayed, by sink; the notification sink's are restock notices.
+    gauge DEAD_LETTERS = "flashsale_dead_letters";
+    /// Events given up, by sink.
+    counter DEAD_LETTERS_TOTAL = "flashsale_dead_letters_total";
+    /// State of a sink's circuit breaker: 0 closed, 1 half-open, 2 open.
+    gauge BREAKER_STATE = "flashsale_breaker_state";
+    /// 1 while a forwarder is stopped by something that a person must look at, by sink and cell.
+    gauge FORWARD_STOPPED = "flashsale_forward_stopped";
+    /// Restock notices and alerts sent, by kind (restock, alert) and outcome (sent, failed).
+    counter NOTICES = "flashsale_notices_total";
+    /// Restock notices and alerts that are due, by kind.
+    gauge NOTICES_DUE = "flashsale_notices_due";
     /// Differences between Redis and PostgreSQL that the last comparison found.
     gauge VERIFY_DIFFERENCES = "flashsale_verify_differences";
     /// Fields that changed too fast for the last comparison.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_postgres::Pool;
 use jiff::tz::TimeZone;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinHandle;
@@ -19,6 +20,8 @@ use crate::engine::cell::{Cell, CellShared};
 use crate::engine::ids::CellId;
 use crate::engine::keeper::Keeper;
 use crate::engine::lane::{Lane, LaneConfig};
+use crate::forwarder::sink::SinkKind;
+use crate::forwarder::{self, Forwarder};
 use crate::gateway::settler::Settler;
 use crate::gateway::{Gateway, GatewaySettings};
 use crate::http::app::{App, Caches, Parts};
@@ -26,6 +29,7 @@ use crate::http::auth::Verifier;
 use crate::http::routes::Listener;
 use crate::http::server::Server;
 use crate::http::token_cache::TokenCache;
+use crate::notifier::Notifier;
 use crate::redis::client::RedisClient;
 use crate::redis::keys::CellKeys;
 use crate::redis::library::Library;
@@ -53,6 +57,8 @@ pub struct Service {
     /// End by themselves after `stop`.
     servers: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
+    /// End by themselves after `stop`; nobody waits for what they do.
+    forwarders: Vec<JoinHandle<()>>,
     sweepers: Vec<JoinHandle<()>>,
     lanes: Vec<JoinHandle<()>>,
     /// Never end by themselves.
@@ -109,6 +115,10 @@ impl Service {
             let (pool, alert_after) = (pool.clone(), config.held_alert_ms);
             background.push(tokio::spawn(async move { watch_held(&pool, alert_after).await }));
         }
+        let mut forwarders = Vec::new();
+        if config.roles.has(Role::Forwarder) {
+            start_forwarders(&config, &engine, &pool, &stop, (&mut forwarders, &mut background))?;
+        }
         // Connections of its own: its long scans must not hold up the keeper's heartbeats.
         let verify_pool = crate::postgres::pool(&config)?;
         let of_cell = |cell: &Arc<Cell>| crate::verify::Verifier::new(cell.shared.clone(), verify_pool.clone());
@@ -133,7 +143,20 @@ impl Service {
         for server in public.into_iter().chain([operations]) {
             servers.push(tokio::spawn(server.run(app.clone(), stop.clone())));
         }
-        Ok(Self { address, ops_address, app, config, stop, keepers, servers, writers, sweepers, lanes, background })
+        Ok(Self {
+            address,
+            ops_address,
+            app,
+            config,
+            stop,
+            keepers,
+            servers,
+            writers,
+            forwarders,
+            sweepers,
+            lanes,
+            background,
+        })
     }
 
     /// Ends in order: no new connections, open requests answered, lanes flushed, a last report. Bounded in time.
@@ -145,10 +168,10 @@ impl Service {
         for server in self.servers {
             let _ = server.await;
         }
-        // They hold on to the lanes; what they do not finish now comes again.
-        for mut sweeper in self.sweepers {
-            if tokio::time::timeout(self.config.shutdown_timeout_ms, &mut sweeper).await.is_err() {
-                sweeper.abort();
+        // Sweepers hold on to the lanes; what they and the forwarders do not finish now comes again.
+        for mut worker in self.sweepers.into_iter().chain(self.forwarders) {
+            if tokio::time::timeout(self.config.shutdown_timeout_ms, &mut worker).await.is_err() {
+                worker.abort();
             }
         }
         for task in &self.background {
@@ -181,6 +204,29 @@ fn settler(config: &Config, engine: &Engine) -> anyhow::Result<Option<Settler>> 
         in_flight_max: config.gateway_in_flight_max,
     })?;
     Ok(Some(Settler::new(engine.clone(), gateway, &config.redis_namespace)))
+}
+
+/// Starts what tells others: the forwarders, and the notifier.
+fn start_forwarders(
+    config: &Arc<Config>,
+    engine: &Engine,
+    pool: &Pool,
+    stop: &CancellationToken,
+    (workers, background): (&mut Vec<JoinHandle<()>>, &mut Vec<JoinHandle<()>>),
+) -> anyhow::Result<()> {
+    for kind in SinkKind::configured(config) {
+        for cell in engine.cells().iter().map(|cell| cell.shared.id) {
+            let (forwarder, stop) = (Forwarder::new(cell, kind, config.clone())?, stop.clone());
+            workers.push(tokio::spawn(async move { forwarder.run(stop).await }));
+            let pool = pool.clone();
+            background.push(tokio::spawn(async move { forwarder::lag::watch(&pool, kind, cell).await }));
+        }
+    }
+    if let Some(notifier) = Notifier::new(config.clone())? {
+        let stop = stop.clone();
+        workers.push(tokio::spawn(async move { notifier.run(stop).await }));
+    }
+    Ok(())
 }
 
 /// Makes the caches and keeps them fresh in the background.

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::outbound;
 pub use source::{ConfigErrors, Source};
-pub use value::{JwtAlgorithm, Parse, Role, Roles, Secret};
+pub use value::{Durations, JwtAlgorithm, Parse, Role, Roles, Secret};
 
 /// Declares the settings: the struct, how it is loaded, and its reference for people, from one list.
 macro_rules! settings {
@@ -46,6 +47,9 @@ macro_rules! settings {
 /// Shorter, and a blocking read would not block, and a loaded machine would look dead.
 const REDIS_TIMEOUT_MIN: Duration = Duration::from_millis(50);
 
+/// Events in one request at most: what a platform can be expected to take at once.
+const FORWARD_BATCH_MAX: usize = 1_000;
+
 /// One line of the reference that `flashsale settings` prints.
 #[derive(Debug)]
 pub struct SettingReference {
@@ -58,8 +62,8 @@ pub struct SettingReference {
 }
 
 settings! {
-    /// Parts of the service that this process runs: api, writer, sweeper.
-    roles: Roles = Some("api,writer,sweeper");
+    /// Parts of the service that this process runs: api, writer, forwarder, sweeper.
+    roles: Roles = Some("api,writer,forwarder,sweeper");
     /// Address of the public listener.
     listen: SocketAddr = Some("127.0.0.1:8080");
     /// Address of the operations listener (metrics, health, admin); keep it off the internet.
@@ -174,6 +178,47 @@ settings! {
     /// Pause between two comparisons of Redis with PostgreSQL, in ms. 0: never.
     verify_interval_ms: Duration = Some("600000");
 
+    /// Data platform that is told of orders and balances, as `http(s)://host[:port]/path` that events are posted to. Empty: none.
+    platform_url: String = Some("");
+    /// Signs what goes to the data platform, as Standard Webhooks says (HMAC-SHA256; `whsec_` and base64, or any text). Empty: unsigned.
+    platform_secret: Secret = Some("");
+    /// Time for one request to the data platform, in ms.
+    platform_timeout_ms: Duration = Some("5000");
+    /// Events in one request to the data platform; 1: one request per order.
+    platform_batch_max: usize = Some("100");
+    /// Requests to the data platform under way; the events of one user are always in one at a time.
+    platform_in_flight_max: usize = Some("8");
+    /// Kafka brokers, as `host:port,…`, that are told of orders and balances; needs a service built with the feature `kafka`. Empty: none.
+    kafka_brokers: String = Some("");
+    /// Put in front of the topics order-completed, order-cancelled and balance-changed.
+    kafka_topic_prefix: String = Some("");
+    /// Time for Kafka to acknowledge an event, in ms.
+    kafka_timeout_ms: Duration = Some("10000");
+    /// Pauses before an event that could not be delivered is sent again, in ms, comma separated; after the last one it is a dead letter.
+    forward_retry_ms: Durations = Some("300000,900000,900000");
+    /// Random part of these pauses, in percent: up to so much more or less.
+    forward_retry_jitter_percent: u32 = Some("10");
+    /// Pause between two looks for new events when there were none, in ms.
+    forward_interval_ms: Duration = Some("200");
+    /// Least time from one commit of the forwarder to the next, in ms.
+    forward_commit_interval_ms: Duration = Some("200");
+    /// Events that wait for another try, and behind those, per sink; beyond it the forwarder reads no further.
+    forward_waiting_max: usize = Some("100000");
+    /// Failed requests in a row after which a sink is spared. 0: never, unless it asks for a pause.
+    breaker_failures_max: u32 = Some("5");
+    /// How long a sink is spared before one request tries it again, in ms.
+    breaker_open_ms: Duration = Some("10000");
+    /// Gets restock notices, as `http(s)://…`. Empty: they stay DUE.
+    notification_webhook: Secret = Some("");
+    /// Gets alerts (dead letters, orders held for too long), once each, as `http(s)://…`. Empty: they stay DUE.
+    alert_webhook: Secret = Some("");
+    /// Signs both webhooks, as Standard Webhooks says. Empty: unsigned.
+    webhook_secret: Secret = Some("");
+    /// Time for one call of a webhook, in ms.
+    webhook_timeout_ms: Duration = Some("5000");
+    /// Restock notices in one call.
+    notification_batch_max: usize = Some("100");
+
     /// Age of catalogue and stock in answers, in ms: the pause between two background refreshes.
     catalog_refresh_ms: Duration = Some("200");
     /// Age of rankings in answers, in ms: the pause between two background refreshes.
@@ -249,6 +294,8 @@ impl Config {
             ("writer_events_max", self.writer_events_max),
             ("gateway_in_flight_max", self.gateway_in_flight_max),
             ("sweep_batch_max", self.sweep_batch_max),
+            ("platform_in_flight_max", self.platform_in_flight_max),
+            ("forward_waiting_max", self.forward_waiting_max),
             ("database_connections_max", self.database_connections_max),
         ];
         errors.extend(positive.iter().filter(|(_, n)| *n == 0).map(|(name, _)| format!("{name}: must be above 0")));
@@ -261,6 +308,30 @@ impl Config {
         }
         if !(1..=1_000_000).contains(&self.order_quantity_max) {
             errors.push("order_quantity_max: must be from 1 to 1000000".to_owned());
+        }
+        for (name, events) in
+            [("platform_batch_max", self.platform_batch_max), ("notification_batch_max", self.notification_batch_max)]
+        {
+            if !(1..=FORWARD_BATCH_MAX).contains(&events) {
+                errors.push(format!("{name}: must be from 1 to {FORWARD_BATCH_MAX}"));
+            }
+        }
+        let urls = [
+            ("platform_url", self.platform_url.as_str()),
+            ("notification_webhook", self.notification_webhook.expose()),
+            ("alert_webhook", self.alert_webhook.expose()),
+        ];
+        for (name, url) in urls.iter().filter(|(_, url)| !url.is_empty()) {
+            errors.extend(outbound::url(url, name).err().map(|error| error.to_string()));
+        }
+        if !self.gateway_url.is_empty() {
+            errors.extend(outbound::plain_url(&self.gateway_url, "gateway_url").err().map(|error| error.to_string()));
+        }
+        if self.forward_retry_jitter_percent > 100 {
+            errors.push("forward_retry_jitter_percent: must be from 0 to 100".to_owned());
+        }
+        if !self.kafka_brokers.is_empty() && cfg!(not(feature = "kafka")) {
+            errors.push("kafka_brokers: this service was built without the feature kafka".to_owned());
         }
         if self.redis_timeout_ms < REDIS_TIMEOUT_MIN {
             errors.push(format!("redis_timeout_ms: must be at least {}", REDIS_TIMEOUT_MIN.as_millis()));

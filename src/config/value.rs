@@ -32,13 +32,30 @@ parse_with_from_str! {
     PathBuf: "a path",
     String: "a text",
     JwtAlgorithm: "HS256 or EdDSA",
-    Roles: "a list of api, writer, sweeper"
+    Roles: "a list of api, writer, forwarder, sweeper",
+    Durations: "whole numbers, comma separated"
 }
 
 /// Durations are whole milliseconds: a setting of this type has a name that ends in `_ms`.
 impl Parse for Duration {
     fn parse(text: &str) -> Result<Self, &'static str> {
         text.parse().map(Duration::from_millis).map_err(|_| "a whole number")
+    }
+}
+
+/// A list of durations in whole milliseconds; may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durations(pub Vec<Duration>);
+
+impl FromStr for Durations {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let ms = text.split(',').map(|ms| ms.trim().parse().map(Duration::from_millis).map_err(|_| ()));
+        ms.collect::<Result<_, ()>>().map(Self)
     }
 }
 
@@ -104,6 +121,8 @@ pub enum Role {
     Api,
     /// Brings the log to PostgreSQL.
     Writer,
+    /// Tells the data platform, and sends notices and alerts.
+    Forwarder,
     /// Finishes what is due: reservations that expire, payments and refunds that the gateway has not answered.
     Sweeper,
 }
@@ -128,6 +147,7 @@ impl FromStr for Roles {
             .map(|name| match name.trim() {
                 "api" => Ok(Role::Api),
                 "writer" => Ok(Role::Writer),
+                "forwarder" => Ok(Role::Forwarder),
                 "sweeper" => Ok(Role::Sweeper),
                 _ => Err(()),
             })

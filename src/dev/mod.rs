@@ -71,12 +71,20 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     source.set("jwt_audience", JWT_AUDIENCE);
     source.set("listen", format!("127.0.0.1:{}", options.port));
     source.set("ops_listen", format!("127.0.0.1:{}", options.ops_port));
-    // On a port of its own: what a gateway would be.
+    // On a port of its own: what a gateway and a data platform would be.
     let sandbox = Sandbox::bind(0).await?;
     let sandbox_url = format!("http://{}", sandbox.address());
     let sandbox = tokio::spawn(sandbox.run(stop.clone()));
     if !source.has("gateway_url") {
         source.set("gateway_url", format!("{sandbox_url}/gateway"));
+    }
+    if !source.has("platform_url") {
+        source.set("platform_url", format!("{sandbox_url}/platform/events"));
+    }
+    for webhook in ["notification", "alert"] {
+        if !source.has(&format!("{webhook}_webhook")) {
+            source.set(&format!("{webhook}_webhook"), format!("{sandbox_url}/platform/webhooks/{webhook}s"));
+        }
     }
     let prometheus = crate::metrics::install()?;
     let service = Service::start(Arc::new(Config::load(&source)?), prometheus).await?;
@@ -162,7 +170,7 @@ fn print_welcome(facts: &env_file::Facts, path: &Path) {
         "\nflashsale is ready.\n\n  \
          shop        {url}/api/products\n  \
          operations  {}/readyz  /metrics\n  \
-         sandbox     {}/gateway/book  /gateway/faults\n  \
+         sandbox     {}/gateway/book  /platform/book\n  \
          user token  {}\n  \
          admin token {}\n\n\
          In another shell:\n\n  \

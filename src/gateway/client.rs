@@ -1,11 +1,8 @@
 //! The gateway's HTTP client: one call, one attempt, one verdict.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use bytes::Bytes;
 use metrics::{counter, histogram};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, RequestBuilder, Url};
@@ -16,17 +13,10 @@ use super::{Call, PaymentRequest, Verdict, is_key, verdict};
 use crate::config::Secret;
 use crate::http::request::IDEMPOTENCY_KEY;
 use crate::metrics as names;
+use crate::outbound::{client, exchange, plain_url};
 
-/// Bytes of an answer's body that are read at most; what is larger is no answer of the protocol.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
-/// Longest time for a connection to stand, if `timeout` is not shorter still: who does not even take a connection will
-/// not answer in time.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(2);
-
-/// An idle connection is closed before the other side is likely to do so: a request that meets a closing connection has
-/// an unclear outcome for nothing.
-const IDLE_MAX: Duration = Duration::from_secs(5);
+/// Names it in errors.
+const OWNER: &str = "the gateway";
 
 /// Where the gateway is and how much of it may be used.
 #[derive(Clone, Debug)]
@@ -61,23 +51,12 @@ impl Gateway {
     /// A setting that cannot work. The text never contains the URL (it might carry a password) or the API key.
     pub fn new(settings: GatewaySettings) -> anyhow::Result<Self> {
         let GatewaySettings { url, api_key, timeout, in_flight_max } = settings;
-        anyhow::ensure!(!timeout.is_zero(), "the gateway's timeout must be above 0");
         anyhow::ensure!(
             (1..=Semaphore::MAX_PERMITS).contains(&in_flight_max),
             "the gateway's calls in flight must be from 1 to {}",
             Semaphore::MAX_PERMITS
         );
-        let http = Client::builder()
-            .default_headers(default_headers(&api_key)?)
-            .connect_timeout(timeout.min(CONNECT_TIMEOUT_MAX))
-            .pool_max_idle_per_host(in_flight_max)
-            .pool_idle_timeout(IDLE_MAX)
-            // A payment goes where the settings say, and nowhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .retry(reqwest::retry::never())
-            .build()
-            .context("the gateway's HTTP client")?;
+        let http = client(OWNER, timeout, in_flight_max, default_headers(&api_key)?)?;
         Ok(Self { http, payments: payments_url(&url)?, timeout, slots: Arc::new(Semaphore::new(in_flight_max)) })
     }
 
@@ -129,10 +108,9 @@ impl Gateway {
             return Verdict::Unclear("never sent: this cannot be a key".to_owned());
         }
         let started = Instant::now();
-        let verdict = match tokio::time::timeout(self.timeout, exchange(request)).await {
-            Ok(Ok((http_status, body))) => verdict(call, key, amount, http_status, &body),
-            Ok(Err(reason)) => Verdict::Unclear(reason),
-            Err(_) => Verdict::Unclear(format!("no answer within {} ms", self.timeout.as_millis())),
+        let verdict = match exchange(request, self.timeout).await {
+            Ok(answer) => verdict(call, key, amount, answer.status, &answer.body),
+            Err(reason) => Verdict::Unclear(reason),
         };
         histogram!(names::GATEWAY_SECONDS, "call" => call.name()).record(started.elapsed());
         counter!(names::GATEWAY_CALLS, "call" => call.name(), "verdict" => verdict.name()).increment(1);
@@ -141,13 +119,7 @@ impl Gateway {
 }
 
 fn payments_url(url: &str) -> anyhow::Result<Url> {
-    let mut url = Url::parse(url).context("the gateway's URL")?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    anyhow::ensure!(plain, "the gateway's URL must be http or https, without user, query and fragment");
+    let mut url = plain_url(url, OWNER)?;
     url.path_segments_mut().expect("http and https URLs have a path").pop_if_empty().push("payments");
     Ok(url)
 }
@@ -167,37 +139,6 @@ fn default_headers(api_key: &Secret) -> anyhow::Result<HeaderMap> {
 fn json(request: RequestBuilder, body: &impl Serialize) -> RequestBuilder {
     let body = serde_json::to_vec(body).expect("requests are plain data");
     request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
-}
-
-/// Sends, and reads status and body. The error says for operators what went wrong.
-async fn exchange(request: RequestBuilder) -> Result<(u16, Vec<u8>), String> {
-    let mut response = request.send().await.map_err(described)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(described)? {
-        append(&mut body, &chunk)?;
-    }
-    Ok((response.status().as_u16(), body))
-}
-
-fn append(body: &mut Vec<u8>, chunk: &Bytes) -> Result<(), String> {
-    if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-        return Err(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes"));
-    }
-    body.extend_from_slice(chunk);
-    Ok(())
-}
-
-/// The error with its causes, without the URL.
-fn described(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -260,14 +201,6 @@ mod tests {
         assert!(first.is_some() && second.is_some() && gateway.try_slot().is_none());
         drop(second);
         assert!(gateway.try_slot().is_some());
-    }
-
-    #[test]
-    fn an_answer_is_read_up_to_its_limit() {
-        let mut body = Vec::new();
-        append(&mut body, &Bytes::from(vec![b' '; ANSWER_BYTES_MAX])).expect("fits");
-        assert!(append(&mut body, &Bytes::from_static(b" ")).is_err());
-        assert_eq!(body.len(), ANSWER_BYTES_MAX);
     }
 
     #[tokio::test]

@@ -82,6 +82,8 @@ codes! {
         "There is no such order.", "주문을 찾을 수 없습니다.";
     CouponNotFound = "COUPON_NOT_FOUND", None, NOT_FOUND, "Coupon not found",
         "There is no such coupon.", "쿠폰을 찾을 수 없습니다.";
+    DeadLetterNotFound = "DEAD_LETTER_NOT_FOUND", None, NOT_FOUND, "Dead letter not found",
+        "There is no such dead letter.", "전송에 실패한 메시지를 찾을 수 없습니다.";
     InsufficientStock = "INSUFFICIENT_STOCK", Some("P002"), BAD_REQUEST, "Insufficient stock",
         "There is not enough stock.", "재고가 부족합니다.";
     ExceededLimitedQuantity = "EXCEEDED_LIMITED_QUANTITY", None, BAD_REQUEST, "Limit per user exceeded",
@@ -152,9 +154,9 @@ mod tests {
     #[test]
     fn statuses_and_numbers_are_those_of_the_spec() {
         let other_than_400 = "401 UNAUTHORIZED, 402 PAYMENT_DECLINED, 403 FORBIDDEN, 404 NOT_FOUND, \
-            404 PRODUCT_NOT_FOUND, 404 ORDER_NOT_FOUND, 404 COUPON_NOT_FOUND, 405 METHOD_NOT_ALLOWED, \
-            408 REQUEST_TIMEOUT, 409 REQUEST_IN_PROGRESS, 409 COUPON_SOLD_OUT, 409 ALREADY_ISSUED, \
-            413 PAYLOAD_TOO_LARGE, 422 IDEMPOTENCY_KEY_REUSED, 429 TOO_MANY_REQUESTS, \
+            404 PRODUCT_NOT_FOUND, 404 ORDER_NOT_FOUND, 404 COUPON_NOT_FOUND, 404 DEAD_LETTER_NOT_FOUND, \
+            405 METHOD_NOT_ALLOWED, 408 REQUEST_TIMEOUT, 409 REQUEST_IN_PROGRESS, 409 COUPON_SOLD_OUT, \
+            409 ALREADY_ISSUED, 413 PAYLOAD_TOO_LARGE, 422 IDEMPOTENCY_KEY_REUSED, 429 TOO_MANY_REQUESTS, \
             500 INTERNAL_ERROR, 503 SERVICE_UNAVAILABLE, 504 OUTCOME_UNKNOWN";
         let expected: HashSet<&str> = other_than_400.split(", ").collect();
         let lines: Vec<String> =

@@ -17,6 +17,7 @@ use crate::engine::ids::EntityId;
 use crate::engine::reads::{self, Entity};
 use crate::engine::user::UserId;
 use crate::postgres::history;
+use crate::postgres::sync::{self, StoredSync};
 
 /// The last event of an order, whoever's it is: from Redis, which has it the moment it was answered, else from PostgreSQL. 404 only
 /// when PostgreSQL was asked and Redis could say that the order is not on its way there; else 503.
@@ -57,13 +58,28 @@ pub async fn find_order(app: &App, user: &UserId, id: EntityId) -> Result<Event,
 #[utoipa::path(
     get, path = "/api/orders/{id}", tag = "orders", operation_id = "getOrder",
     summary = "One of the user's orders, readable the moment it was answered",
+    description = "`sync` is missing while PostgreSQL is away: whether the data platform was told is not known then.",
     responses((status = 200, description = "The order", body = OrderView))
 )]
 pub async fn get(app: Arc<App>, request: Request) -> Answer {
     let id = request.order_id()?;
     let event = find_order(&app, &request.user(), id).await?;
     let view = OrderView::of_event(id.cell(), &event).ok_or(Problem::new(Code::OrderNotFound))?;
-    Ok(reply::json(StatusCode::OK, &view.with_sync()))
+    let sync = sync_of(&app, id, view.status()).await;
+    Ok(reply::json(StatusCode::OK, &view.with_sync(sync)))
+}
+
+/// What became of telling the data platform that the order has this status; `None`: PostgreSQL is away, and nobody knows.
+async fn sync_of(app: &App, id: EntityId, status: &str) -> Option<StoredSync> {
+    match tokio::time::timeout(app.config.database_timeout_ms, sync::of_order(&app.pool, id)).await {
+        // PostgreSQL speaks of the status that it has; of a newer one nobody was told yet.
+        Ok(Ok(stored)) => Some(stored.and_then(|(told, sync)| (told == status).then_some(sync)).unwrap_or_default()),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "an order without sync");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// A page of orders.

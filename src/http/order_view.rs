@@ -9,6 +9,10 @@ use crate::engine::event::{Event, OrderChanged, OrderConfirmed, OrderLine, Order
 use crate::engine::ids::{CellId, EntityId};
 use crate::engine::op::{CouponId, PaymentMethod, ProductId, ShippingAddress};
 use crate::postgres::history::{StoredLine, StoredOrder};
+use crate::postgres::sync::StoredSync;
+
+/// Characters of an error that buyers see: enough to say what kind it is.
+const SYNC_ERROR_CHARS_MAX: usize = 200;
 
 /// An order. Amounts in minor units, times RFC 3339.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -43,7 +47,7 @@ pub struct OrderView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64)]
     remaining_balance: Option<u64>,
-    /// Only in answers to GET.
+    /// Only in answers to GET; missing while PostgreSQL is away: then nobody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = SyncView)]
     sync: Option<SyncView>,
@@ -64,8 +68,8 @@ struct LineView {
     amount: u64,
 }
 
-/// Whether the data platform was told.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+/// Whether the data platform was told that the order is what it is now.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Sync)]
 struct SyncView {
@@ -73,10 +77,23 @@ struct SyncView {
     #[schema(value_type = Option<Time>, required)]
     synced_at: Option<String>,
     sync_attempts: u32,
+    /// In a few words.
     #[schema(required)]
     last_sync_error: Option<String>,
     #[schema(value_type = Option<Time>, required)]
     next_retry_at: Option<String>,
+}
+
+impl From<StoredSync> for SyncView {
+    fn from(sync: StoredSync) -> Self {
+        Self {
+            synced: sync.synced,
+            synced_at: sync.synced_at.map(|at| at.to_string()),
+            sync_attempts: u32::try_from(sync.attempts).unwrap_or_default(),
+            last_sync_error: sync.last_error.map(|error| error.chars().take(SYNC_ERROR_CHARS_MAX).collect()),
+            next_retry_at: sync.next_retry_at.map(|at| at.to_string()),
+        }
+    }
 }
 
 impl LineView {
@@ -171,17 +188,38 @@ impl OrderView {
             paid_at: order.paid_at.map(|at| at.to_string()),
             expires_at,
             remaining_balance: None,
-            sync: None,
+            sync: Some(order.sync.into()),
         }
-        .with_sync()
     }
 
-    /// For an answer to GET: whether the data platform was told (nobody tells it yet, and this says so) instead of the balance
-    /// of that moment.
+    /// What it is now.
+    pub fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// For others than the buyer: without his balance.
     #[must_use]
-    pub fn with_sync(mut self) -> Self {
+    pub fn without_balance(mut self) -> Self {
         self.remaining_balance = None;
-        self.sync = Some(SyncView::default());
         self
+    }
+
+    /// For an answer to GET: whether the data platform was told, as far as that is known, instead of the balance of that moment.
+    #[must_use]
+    pub fn with_sync(self, sync: Option<StoredSync>) -> Self {
+        Self { sync: sync.map(SyncView::from), ..self.without_balance() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buyers_see_the_start_of_an_error() {
+        let stored = StoredSync { attempts: 2, last_error: Some("오".repeat(201)), ..StoredSync::default() };
+        let view = SyncView::from(stored);
+        assert_eq!(view.last_sync_error, Some("오".repeat(200)));
+        assert_eq!((view.synced, view.sync_attempts), (false, 2));
     }
 }

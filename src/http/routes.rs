@@ -15,7 +15,8 @@ use hyper::{HeaderMap, Method, Response};
 use metrics::{Counter, Histogram, counter, histogram};
 
 use super::admin::{
-    coupons as admin_coupons, orders as admin_orders, products as admin_products, verify as admin_verify,
+    coupons as admin_coupons, dead_letters as admin_dead_letters, orders as admin_orders, products as admin_products,
+    verify as admin_verify,
 };
 use super::app::App;
 use super::auth::Identity;
@@ -136,6 +137,10 @@ routes! {
     Operations Admin "PATCH /admin/coupons/{id}" => admin_coupons::update refuses [CouponNotFound];
     Operations Admin "POST /admin/orders/{id}/settle" => admin_orders::settle
         refuses [OrderNotFound, InvalidOrderState];
+    Operations Admin "GET /admin/dead-letters" => admin_dead_letters::list;
+    Operations Admin "POST /admin/dead-letters/replay" => admin_dead_letters::replay_all;
+    Operations Admin "POST /admin/dead-letters/{id}/replay" => admin_dead_letters::replay_one
+        refuses [DeadLetterNotFound];
     Operations Admin "GET /admin/verify" => admin_verify::report;
     Operations Open "GET /openapi.json" => openapi::operations_document;
     Operations Open "GET /docs" => openapi::page;

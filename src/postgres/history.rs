@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::DatabaseError;
+use super::sync::{SYNC_COLUMNS, StoredSync, sync_from};
 use crate::engine::event::{Event, split};
 use crate::engine::ids::EntityId;
 use crate::engine::op::{CouponId, ShippingAddress};
@@ -41,6 +42,8 @@ pub struct StoredOrder {
     pub paid_at: Option<Timestamp>,
     /// Its lines.
     pub items: Vec<StoredLine>,
+    /// Whether the data platform was told of it as it is here.
+    pub sync: StoredSync,
 }
 
 /// A line of an order.
@@ -83,15 +86,6 @@ const ORDER_COLUMNS: &str = "o.order_id, o.status, o.total_amount, o.discount_am
      CASE WHEN o.payment_method IS NOT NULL THEN coalesce(o.payment_id, o.order_id) END AS payment_id, \
      (SELECT jsonb_agg(to_jsonb(i) ORDER BY i.line) FROM order_items i WHERE i.order_id = o.order_id) AS items";
 
-/// The user's order with this id; `None` when there is none, or when it is somebody else's.
-pub async fn order(pool: &Pool, user: &UserId, id: EntityId) -> Result<Option<StoredOrder>, DatabaseError> {
-    let client = pool.get().await?;
-    let sql = format!("SELECT {ORDER_COLUMNS} FROM orders o WHERE o.order_id = $1 AND o.user_id = $2");
-    let statement = client.prepare_cached(&sql).await?;
-    let row = client.query_opt(&statement, &[&id.as_i64(), &user.as_str()]).await?;
-    row.as_ref().map(order_from).transpose()
-}
-
 /// The user's orders below `before`, newest first, at most `limit`, of one status or of all.
 pub async fn orders(
     pool: &Pool,
@@ -101,9 +95,11 @@ pub async fn orders(
     limit: u32,
 ) -> Result<Vec<StoredOrder>, DatabaseError> {
     let client = pool.get().await?;
+    // The view is joined to what is listed, order by order: it looks into three tables for each.
     let sql = format!(
-        "SELECT {ORDER_COLUMNS} FROM orders o WHERE o.user_id = $1 AND o.order_id < $2 \
-         AND ($3::text IS NULL OR o.status = $3) ORDER BY o.order_id DESC LIMIT $4"
+        "SELECT l.*, {SYNC_COLUMNS} FROM (SELECT {ORDER_COLUMNS} FROM orders o WHERE o.user_id = $1 AND o.order_id < $2 \
+         AND ($3::text IS NULL OR o.status = $3) ORDER BY o.order_id DESC LIMIT $4) l \
+         JOIN order_sync s USING (order_id) ORDER BY l.order_id DESC"
     );
     let statement = client.prepare_cached(&sql).await?;
     let before = before.map_or(i64::MAX, EntityId::as_i64);
@@ -197,7 +193,7 @@ pub async fn transactions(
     rows.iter().map(transaction).collect()
 }
 
-fn id_from(id: i64) -> Result<EntityId, DatabaseError> {
+pub(super) fn id_from(id: i64) -> Result<EntityId, DatabaseError> {
     EntityId::from_i64(id).ok_or_else(|| DatabaseError(format!("{id} is no id")))
 }
 
@@ -224,5 +220,6 @@ fn order_from(row: &Row) -> Result<StoredOrder, DatabaseError> {
         expires_at: row.get("expires_at"),
         paid_at: row.get("paid_at"),
         items: items.map(serde_json::from_value).transpose().map_err(unreadable)?.unwrap_or_default(),
+        sync: sync_from(row),
     })
 }

@@ -1,9 +1,11 @@
 //! PostgreSQL: connections, migrations and the queries of the API. The writer has a connection and statements of its
 //! own, in `writer/`.
 
+pub mod dead_letters;
 pub mod gate;
 pub mod history;
 pub mod migrate;
+pub mod sync;
 
 use std::time::Duration;
 

@@ -19,10 +19,11 @@ use crate::engine::op::ExpireOrder;
 use crate::engine::reads;
 use crate::gateway::settler::{Settler, settle};
 use crate::metrics as names;
-use crate::postgres::history;
+use crate::notifier::alerts::{self, AlertKind};
+use crate::postgres::{DatabaseError, history};
 
 /// Pause between two looks at orders that are held for too long.
-const HELD_PAUSE: Duration = Duration::from_secs(10);
+const HELD_PAUSE: Duration = Duration::from_secs(5);
 
 /// The sweeper of one cell.
 pub struct Sweeper {
@@ -90,15 +91,36 @@ fn count_swept(is_finished: bool) {
     counter!(names::SWEPT, "outcome" => if is_finished { "finished" } else { "postponed" }).increment(1);
 }
 
-/// Keeps the gauge of orders that have been held for too long, for ever.
+/// Keeps the gauge of orders that have been held for too long, for ever, and alerts people while there are any.
 pub async fn watch_held(pool: &deadpool_postgres::Pool, alert_after: Duration) {
     let held = gauge!(names::ORDERS_HELD_TOO_LONG);
+    // Whether there were any when it was last noted: PostgreSQL hears of changes only.
+    let mut noted = None;
     loop {
         let before = Timestamp::now() - alert_after;
         match history::held_since(pool, before).await {
-            Ok(count) => held.set(count as f64),
+            Ok(count) => {
+                held.set(count as f64);
+                let are_held = count > 0;
+                if noted != Some(are_held) {
+                    match note_held(pool, are_held).await {
+                        Ok(()) => noted = Some(are_held),
+                        Err(error) => tracing::debug!(%error, "the alert of held orders was not noted"),
+                    }
+                }
+            }
             Err(error) => tracing::debug!(%error, "held orders were not counted"),
         }
         tokio::time::sleep(HELD_PAUSE).await;
     }
+}
+
+async fn note_held(pool: &deadpool_postgres::Pool, are_held: bool) -> Result<(), DatabaseError> {
+    let client = pool.get().await?;
+    if are_held {
+        alerts::raise(&**client, AlertKind::OrdersHeld, "").await?;
+    } else {
+        alerts::clear(&**client, AlertKind::OrdersHeld, "").await?;
+    }
+    Ok(())
 }

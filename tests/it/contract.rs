@@ -221,6 +221,9 @@ async fn tokens_and_roles_are_checked_on_every_route() {
         (Method::PATCH, "/admin/coupons/1"),
         (Method::POST, "/admin/orders/1/settle"),
         (Method::GET, "/admin/verify"),
+        (Method::GET, "/admin/dead-letters"),
+        (Method::POST, "/admin/dead-letters/replay"),
+        (Method::POST, "/admin/dead-letters/platform-1/replay"),
     ];
     let admin = bearer("boss", true);
     for (method, path) in admin_routes {

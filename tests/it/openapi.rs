@@ -181,6 +181,14 @@ async fn every_example_works_and_every_answer_is_as_described() {
         let ask = scene.operations.ask(name).id(&id);
         scene.operations.send(ask).await.expect(200);
     }
+    let dead = "INSERT INTO deliveries (sink, cell, seq, user_id, type, state, attempts, last_error) \
+                VALUES ('platform', 0, 1, 'ann', 'order-completed', 'DEAD', 4, 'HTTP 500')";
+    scene.shop.database().await.execute(dead, &[]).await.expect("a dead letter");
+    scene.operations.get("GET /admin/dead-letters").await;
+    let replay = scene.operations.ask("POST /admin/dead-letters/{id}/replay").id(&"platform-1");
+    assert_eq!(scene.operations.send(replay).await.expect(200).body, json!({"replayed": 1}));
+    let replay = scene.operations.ask("POST /admin/dead-letters/replay");
+    scene.operations.send(replay).await.expect(200);
     for name in ["GET /metrics", "GET /healthz", "GET /readyz", "GET /admin/verify"] {
         scene.operations.get(name).await;
     }
@@ -283,7 +291,9 @@ async fn refusals_that_every_route_of_a_kind_gives_are_as_described() {
                     api.send(none).await.expect_problem(400, "INVALID_INPUT");
                 }
             }
-            for (parameter, bad) in [("limit", "limit=0"), ("days", "days=31"), ("status", "status=NICE")] {
+            for (parameter, bad) in
+                [("limit", "limit=0"), ("days", "days=31"), ("status", "status=NICE"), ("sink", "sink=NICE")]
+            {
                 if api.has_query(&name, parameter) {
                     let strange = ask(api).query(bad);
                     api.send(strange).await.expect_problem(400, "INVALID_INPUT");

@@ -110,6 +110,30 @@ pub struct OrderChanged {
     pub items: Vec<OrderLine>,
 }
 
+impl OrderChanged {
+    /// Whether this change gives stock, limits and coupons back. When a card's money goes back it is told twice: when the order
+    /// is given up and when the money is back; only the first does.
+    pub fn gives_back(&self) -> bool {
+        let over_gateway = self.method == Some(PaymentMethod::Card) && self.final_amount > 0;
+        match self.status {
+            OrderStatus::PendingPayment | OrderStatus::Held | OrderStatus::Confirmed => false,
+            OrderStatus::Cancelled | OrderStatus::Expired => true,
+            OrderStatus::PaymentFailed | OrderStatus::Refunded => {
+                !(over_gateway && self.refund == Some(RefundStatus::Done))
+            }
+        }
+    }
+
+    /// The kind of the transaction that this change makes; a card's money is none of the balance's.
+    pub fn transaction_kind(&self) -> Option<&'static str> {
+        match (self.method, self.status) {
+            (Some(PaymentMethod::Balance), OrderStatus::Confirmed) => Some("PAYMENT"),
+            (Some(PaymentMethod::Balance), OrderStatus::Refunded) => Some("REFUND"),
+            _ => None,
+        }
+    }
+}
+
 /// What an order can be. SPEC.md has the table of transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

@@ -1,6 +1,7 @@
-//! What operators change.
+//! What operators look into and change.
 
 pub mod coupons;
+pub mod dead_letters;
 pub mod orders;
 pub mod products;
 pub mod verify;

@@ -72,6 +72,7 @@ pub struct PublicApi;
         (name = "process", description = "How this process is"),
         (name = "catalogue", description = "What is sold, and at which discounts"),
         (name = "orders", description = "What the gateway leaves open"),
+        (name = "forwarding", description = "What nobody could be told"),
         (name = "books", description = "Whether Redis and PostgreSQL agree")
     ),
     paths(
@@ -84,6 +85,9 @@ pub struct PublicApi;
         admin::coupons::create,
         admin::coupons::update,
         admin::orders::settle,
+        admin::dead_letters::list,
+        admin::dead_letters::replay_all,
+        admin::dead_letters::replay_one,
         admin::verify::report
     )
 )]

@@ -11,6 +11,7 @@ use crate::engine::event::OrderStatus;
 use crate::engine::ids::EntityId;
 use crate::http::products::{DAYS_DEFAULT, DAYS_MAX, POPULAR_LIMIT_DEFAULT, POPULAR_LIMIT_MAX};
 use crate::http::request::{IDEMPOTENCY_KEY_CHARS_MAX, LIMIT_DEFAULT, LIMIT_MAX};
+use crate::postgres::dead_letters::{LetterId, Sink};
 
 /// The header that names a request.
 pub const KEY: &str = "Idempotency-Key";
@@ -36,7 +37,13 @@ parameters! {
     /// A key, without which nothing is done.
     RequiredKey = [key(Required::True)];
     /// A page of a list.
-    Page = [number("limit", "Items at most", LIMIT_DEFAULT, LIMIT_MAX), cursor()];
+    Page = [number("limit", "Items at most", LIMIT_DEFAULT, LIMIT_MAX), cursor("^[0-9]{1,16}$")];
+    /// A page of dead letters, of one sink or of all.
+    DeadLetterPage = [
+        query("sink", "Only dead letters that were meant for it", words(&Sink::ALL.map(Sink::as_str))),
+        number("limit", "Items at most", LIMIT_DEFAULT, LIMIT_MAX),
+        cursor(LetterId::PATTERN)
+    ];
     /// What sold best.
     PopularWindow = [
         number("days", "Business days, today included", DAYS_DEFAULT, DAYS_MAX),
@@ -80,12 +87,14 @@ pub fn language() -> Parameter {
 fn id(name: &str, before: &str) -> Parameter {
     let (schema, example) = match before {
         "products" | "items" | "coupons" => (SmallId::schema(), json!(1)),
+        "dead-letters" => (LetterId::schema(), json!("platform-8")),
         _ => (EntityId::schema(), json!("8")),
     };
     let text = match before {
         "products" | "items" => "The product's number",
         "coupons" => "The coupon's number",
         "orders" => "The order's id",
+        "dead-letters" => "The dead letter's id",
         _ => "The id",
     };
     parameter(name, ParameterIn::Path, text, schema).required(Required::True).example(Some(example)).build()
@@ -103,8 +112,8 @@ fn number(name: &str, text: &str, default: u32, maximum: u32) -> Parameter {
     query(name, text, schema.default(Some(json!(default))))
 }
 
-fn cursor() -> Parameter {
-    query("cursor", "The `nextCursor` of the page before", string().pattern(Some("^[0-9]{1,16}$")))
+fn cursor(pattern: &str) -> Parameter {
+    query("cursor", "The `nextCursor` of the page before", string().pattern(Some(pattern)))
 }
 
 fn query(name: &str, text: &str, schema: ObjectBuilder) -> Parameter {

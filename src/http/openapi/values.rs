@@ -81,6 +81,8 @@ values! {
     Date = string().format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)));
     /// What changed a balance.
     TransactionType = one_of(&["CHARGE", "PAYMENT", "REFUND"]);
+    /// What could not be told: what happened to an order or balance (unreadable: nobody can tell), or that a product is back.
+    DeadLetterType = one_of(&["order-completed", "order-cancelled", "balance-changed", "unreadable", "restock"]);
     /// The gateway's answer is open.
     PendingStatus = one_of(&["PENDING"]);
     /// It is paid.

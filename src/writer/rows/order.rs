@@ -136,7 +136,7 @@ impl<'a> Rows<'a> {
         if units.is_some_and(Move::changes_sales) && business_day.is_none() {
             return Err(Unfit("a sale without a day".to_owned()));
         }
-        let released = gives_back(order);
+        let released = order.gives_back();
         let payment = payment_of(cell, order, (order_id, amounts.amount), moment)?;
         let row = ChangedRow {
             order_id,
@@ -179,7 +179,7 @@ impl<'a> Rows<'a> {
         for product in restocked {
             self.note_restocked(product, moment);
         }
-        if let Some(kind) = transaction_kind(order) {
+        if let Some(kind) = order.transaction_kind() {
             self.add_transaction(user_id, transaction_id, (kind, Some(order_id)), amounts, moment);
         }
         self.change_order(Changed { order: row, payment, lines });
@@ -223,31 +223,9 @@ fn units_of(order: &OrderChanged) -> Option<Move> {
         OrderStatus::Held => None,
         OrderStatus::Confirmed => Some(Move::PAID),
         OrderStatus::PaymentFailed | OrderStatus::Cancelled | OrderStatus::Expired => {
-            gives_back(order).then_some(Move::RELEASED)
+            order.gives_back().then_some(Move::RELEASED)
         }
-        OrderStatus::Refunded => gives_back(order).then_some(Move::REFUNDED),
-    }
-}
-
-/// Whether a change gives stock, limits and coupons back. When a card's money goes back it is told twice: when the order is given up
-/// and when the money is back; only the first does.
-fn gives_back(order: &OrderChanged) -> bool {
-    let over_gateway = order.method == Some(PaymentMethod::Card) && order.final_amount > 0;
-    match order.status {
-        OrderStatus::PendingPayment | OrderStatus::Held | OrderStatus::Confirmed => false,
-        OrderStatus::Cancelled | OrderStatus::Expired => true,
-        OrderStatus::PaymentFailed | OrderStatus::Refunded => {
-            !(over_gateway && order.refund == Some(RefundStatus::Done))
-        }
-    }
-}
-
-/// The kind of the transaction that a change makes; a card's money is none of the balance's.
-fn transaction_kind(order: &OrderChanged) -> Option<&'static str> {
-    match (order.method, order.status) {
-        (Some(PaymentMethod::Balance), OrderStatus::Confirmed) => Some("PAYMENT"),
-        (Some(PaymentMethod::Balance), OrderStatus::Refunded) => Some("REFUND"),
-        _ => None,
+        OrderStatus::Refunded => order.gives_back().then_some(Move::REFUNDED),
     }
 }
 

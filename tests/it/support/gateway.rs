@@ -1,9 +1,8 @@
 //! A payment gateway that is played in the process of the test, with its faults to switch on and its book to look into.
 
-use flashsale::sandbox::Sandbox;
 use serde_json::Value;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::sandbox::PlayedSandbox;
 use super::shop::{Backends, Shop};
 
 /// Asked again soon: for tests that wait for the sweeper.
@@ -17,19 +16,14 @@ pub const QUICK: [(&str, &str); 4] = [
 /// A running gateway. It ends, with its book, when this is dropped.
 pub struct PlayedGateway {
     url: String,
-    http: reqwest::Client,
-    _running: DropGuard,
+    sandbox: PlayedSandbox,
 }
 
 impl PlayedGateway {
     /// Starts one that knows nobody and does what it should.
     pub async fn start() -> Self {
-        let sandbox = Sandbox::bind(0).await.expect("a free port");
-        let url = format!("http://{}/gateway", sandbox.address());
-        let stop = CancellationToken::new();
-        tokio::spawn(sandbox.run(stop.clone()));
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Self { url, http, _running: stop.drop_guard() }
+        let sandbox = PlayedSandbox::start().await;
+        Self { url: sandbox.at("/gateway"), sandbox }
     }
 
     /// For the setting `GATEWAY_URL`.
@@ -51,9 +45,7 @@ impl PlayedGateway {
 
     /// Switches faults on: `{mode, percent?, delayMs?, calls?, seed?}`.
     pub async fn faults(&self, setting: &Value) {
-        let request = self.http.put(format!("{}/faults", self.url)).body(setting.to_string());
-        let response = request.send().await.expect("the sandbox answers");
-        assert_eq!(response.status(), 200, "{setting}");
+        self.sandbox.put("/gateway/faults", setting).await;
     }
 
     /// Switches one fault on for every call.
@@ -64,9 +56,7 @@ impl PlayedGateway {
 
     /// Every payment that the gateway knows, in order of arrival.
     pub async fn book(&self) -> Vec<Value> {
-        let response = self.http.get(format!("{}/book", self.url)).send().await.expect("the sandbox answers");
-        let text = response.text().await.expect("a body");
-        let mut body: Value = serde_json::from_str(&text).expect("JSON");
+        let mut body = self.sandbox.get("/gateway/book").await;
         serde_json::from_value(body["payments"].take()).expect("a list")
     }
 

@@ -2,7 +2,9 @@
 
 pub mod engine;
 pub mod gateway;
+pub mod platform;
 pub mod proxy;
+pub mod sandbox;
 pub mod shop;
 
 use std::path::PathBuf;

@@ -134,6 +134,13 @@ impl Client {
         self.try_send(method, &format!("{}{path}", self.ops_url), &headers, Some(body)).await.expect("an answer")
     }
 
+    /// A request of an operator's without a body.
+    pub async fn admin_empty(&self, method: Method, path: &str, key: &str) -> Reply {
+        let token = bearer("admin", true);
+        let headers = [("authorization", token.as_str()), ("idempotency-key", key)];
+        self.try_send(method, &format!("{}{path}", self.ops_url), &headers, None).await.expect("an answer")
+    }
+
     /// Creates a product and returns its id.
     pub async fn product(&self, name: &str, price: u64, stock: u64) -> u64 {
         let body = json!({"name": name, "price": price, "stock": stock});
@@ -293,13 +300,18 @@ pub fn tally(replies: &[Reply]) -> String {
 }
 
 /// Looks again and again until there is something to see; panics when that takes too long.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look).await
+}
+
+/// The same, for what takes longer.
+pub async fn within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(started.elapsed() < patience, "waited in vain: {what}");
         tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
@@ -394,6 +406,12 @@ impl Shop {
             matches.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
         };
         text.lines().filter_map(line).sum()
+    }
+
+    /// The same for what is counted.
+    #[expect(clippy::cast_possible_truncation, reason = "a count, far below 2^53")]
+    pub async fn metric_count(&self, name: &str, labels: &str) -> i64 {
+        self.metric(name, labels).await.round() as i64
     }
 
     /// Units of a product that can be sold now.

@@ -4,18 +4,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::Rng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::Call;
-
-const PERCENT_MAX: u32 = 100;
-
-const DELAY_DEFAULT_MS: u64 = 5_000;
-
-/// Longer, and a connection would be kept for nothing: no client waits that long.
-const DELAY_MAX_MS: u64 = 600_000;
+use crate::sandbox::odds;
 
 const NO_JSON: &str = "<html><body>Payment approved</body></html>";
 
@@ -51,10 +45,10 @@ pub(super) enum Mode {
 pub(super) struct FaultSetting {
     mode: Mode,
     /// Share of the calls that are hit, 0 to 100; the others work as they should.
-    #[serde(default = "percent_default")]
+    #[serde(default = "odds::percent_default")]
     percent: u32,
     /// For the mode slow.
-    #[serde(default = "delay_ms_default")]
+    #[serde(default = "odds::delay_ms_default")]
     delay_ms: u64,
     /// The calls that can be hit.
     #[serde(default = "calls_default")]
@@ -64,33 +58,20 @@ pub(super) struct FaultSetting {
     seed: Option<u64>,
 }
 
-fn percent_default() -> u32 {
-    PERCENT_MAX
-}
-
-fn delay_ms_default() -> u64 {
-    DELAY_DEFAULT_MS
-}
-
 fn calls_default() -> Vec<Call> {
     Call::ALL.to_vec()
 }
 
 impl FaultSetting {
     fn new(mode: Mode) -> Self {
-        let (percent, delay_ms) = (percent_default(), delay_ms_default());
+        let (percent, delay_ms) = (odds::percent_default(), odds::delay_ms_default());
         Self { mode, percent, delay_ms, calls: calls_default(), seed: None }
     }
 
     /// What is wrong with it.
     fn error(&self) -> Option<String> {
-        if self.percent > PERCENT_MAX {
-            return Some(format!("percent must be from 0 to {PERCENT_MAX}"));
-        }
-        if self.delay_ms > DELAY_MAX_MS {
-            return Some(format!("delayMs must be from 0 to {DELAY_MAX_MS}"));
-        }
-        self.calls.is_empty().then(|| "calls must name at least one call".to_owned())
+        let unnamed = || self.calls.is_empty().then(|| "calls must name at least one call".to_owned());
+        odds::error(self.percent, self.delay_ms).or_else(unnamed)
     }
 }
 
@@ -124,9 +105,8 @@ impl Faults {
     }
 
     fn seeded(mut setting: FaultSetting) -> Self {
-        // 32 bits, which every JSON reader keeps as they are.
-        let seed = *setting.seed.get_or_insert_with(|| u64::from(rand::random::<u32>()));
-        Self { setting, rng: StdRng::seed_from_u64(seed) }
+        let rng = odds::seeded(&mut setting.seed);
+        Self { setting, rng }
     }
 
     /// What is switched on.
@@ -145,8 +125,7 @@ impl Faults {
 
     /// Draws what happens to the next call.
     pub(super) fn draw(&mut self, call: Call) -> Fault {
-        let hit = self.setting.calls.contains(&call) && self.rng.random_range(0..PERCENT_MAX) < self.setting.percent;
-        if !hit {
+        if !self.setting.calls.contains(&call) || !odds::is_hit(&mut self.rng, self.setting.percent) {
             return Fault::None;
         }
         match self.setting.mode {
@@ -226,18 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn the_share_is_kept_and_a_seed_repeats_it() {
-        for (percent, hits) in [(0, 0..=0), (30, 200..=400), (100, 1000..=1000)] {
-            let setting = format!(r#"{{"mode":"decline","percent":{percent},"seed":7}}"#);
-            let drawn = draw(&mut faults(&setting), 1000);
-            let declined = drawn.iter().filter(|fault| **fault == Fault::Decline).count();
-            assert!(hits.contains(&declined), "{percent}: {declined}");
-            assert_eq!(drawn, draw(&mut faults(&setting), 1000));
-        }
-        // The seed that was drawn repeats what it made.
+    fn a_share_of_the_calls_is_hit_and_the_seed_that_was_drawn_repeats_it() {
         let mut first = faults(r#"{"mode":"error","percent":50}"#);
         let mut again = Faults::seeded(first.setting().clone());
-        assert_eq!(draw(&mut first, 100), draw(&mut again, 100));
+        let drawn = draw(&mut first, 100);
+        assert_eq!(drawn, draw(&mut again, 100), "{:?}", first.setting());
+        for fault in [Fault::None, Fault::Error { works: true }, Fault::Error { works: false }] {
+            assert!(drawn.contains(&fault), "{:?}: {fault:?}", first.setting());
+        }
     }
 
     #[test]

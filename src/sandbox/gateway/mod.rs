@@ -7,24 +7,24 @@
 //! It holds its clients to the protocol: unknown members, a missing `Idempotency-Key` or a bad key get 400, whatever
 //! the faults.
 
+mod book;
+mod faults;
+
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::book::{Book, Decision, Payment, REASON_DECLINED, Status};
-use super::faults::{Fault, FaultSetting, Faults};
-use super::{Refusal, Reply, Request};
+use super::{Refusal, Reply, Request, claimed_json};
 use crate::gateway::{Call, KEY_CHARS_MAX, is_key};
-use crate::http::object::Object;
 use crate::http::reply;
 use crate::http::request::IDEMPOTENCY_KEY;
+use book::{Book, Decision, Payment, REASON_DECLINED, Status};
+use faults::{Fault, FaultSetting, Faults};
 
 /// Amounts are JSON numbers, which keep their value up to here everywhere.
 const AMOUNT_MAX: u64 = (1 << 53) - 1;
@@ -92,7 +92,7 @@ impl PlayedGateway {
             ("PUT", ["faults"]) => self.set_faults(request),
             ("GET", ["book"]) => Ok(self.show_book()),
             (_, ["payments" | "faults" | "book"] | ["payments", _] | ["payments", _, "refund" | "void"]) => {
-                Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this path has no such method"))
+                Err(Refusal::unknown_method())
             }
             _ => Err(Refusal::unknown_path()),
         };
@@ -116,11 +116,11 @@ impl PlayedGateway {
                 if works {
                     self.work(ask, false);
                 }
-                Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "an error that was asked for").into()
+                Refusal::asked_for(StatusCode::INTERNAL_SERVER_ERROR).into()
             }
             Fault::Garbage(body) => {
                 self.work(ask, false);
-                Reply::Now(garbage(body))
+                Reply::Now(claimed_json(body))
             }
         }
     }
@@ -145,7 +145,7 @@ impl PlayedGateway {
     }
 
     fn set_faults(&self, request: &Request) -> Result<Reply, Refusal> {
-        let setting: FaultSetting = read_body(request)?;
+        let setting: FaultSetting = request.object()?;
         self.faults().set(setting).map_err(Refusal::invalid)?;
         Ok(self.show_faults())
     }
@@ -168,7 +168,7 @@ impl PlayedGateway {
 }
 
 fn read_charge(request: &Request) -> Result<Ask<'static>, Refusal> {
-    let charge: ChargeBody = read_body(request)?;
+    let charge: ChargeBody = request.object()?;
     check_key(&charge.key)?;
     check_header(request, &charge.key)?;
     check_text("user", &charge.user)?;
@@ -187,7 +187,7 @@ fn read_find(key: &str) -> Result<Ask<'_>, Refusal> {
 fn read_refund<'a>(request: &Request, key: &'a str) -> Result<Ask<'a>, Refusal> {
     check_key(key)?;
     check_header(request, &format!("{key}:refund"))?;
-    let RefundBody { amount } = read_body(request)?;
+    let RefundBody { amount } = request.object()?;
     check_amount(amount)?;
     Ok(Ask::Refund(key, amount))
 }
@@ -195,12 +195,6 @@ fn read_refund<'a>(request: &Request, key: &'a str) -> Result<Ask<'a>, Refusal> 
 fn read_void<'a>(request: &Request, key: &'a str) -> Result<Ask<'a>, Refusal> {
     check_key(key)?;
     if request.body.is_empty() { Ok(Ask::Void(key)) } else { Err(Refusal::invalid("a void has no body")) }
-}
-
-fn read_body<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
-    let Object(body): Object<T> = serde_json::from_slice(&request.body)
-        .map_err(|error| Refusal::invalid(format!("the body is not valid: {error}")))?;
-    Ok(body)
 }
 
 fn check_key(key: &str) -> Result<(), Refusal> {
@@ -264,36 +258,23 @@ fn state(payment: &Payment) -> Value {
     state
 }
 
-fn garbage(body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    // It claims to be an answer.
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use futures::FutureExt;
-    use http_body_util::BodyExt;
-    use hyper::{HeaderMap, Method};
+    use hyper::Method;
 
+    use super::book::REASON_VOIDED;
     use super::*;
     use crate::gateway::{Verdict, verdict};
-    use crate::sandbox::book::REASON_VOIDED;
+    use crate::sandbox::testing::{self, json_of, now, opened};
 
     const KEY: &str = "order-17";
     const AMOUNT: u64 = 500;
 
-    fn request(method: Method, header: &str, body: &str) -> Request {
-        let mut headers = HeaderMap::new();
-        if let Ok(value) = HeaderValue::from_str(header)
-            && !value.is_empty()
-        {
-            headers.insert(IDEMPOTENCY_KEY, value);
-        }
-        Request { method, headers, body: Bytes::from(body.to_owned()) }
+    fn request(method: Method, key: &str, body: &str) -> Request {
+        let headers = [("idempotency-key", key)];
+        testing::request(method, if key.is_empty() { &headers[..0] } else { &headers[..] }, body)
     }
 
     /// As the client sends it.
@@ -307,22 +288,6 @@ mod tests {
             Call::Refund => gateway.answer(&request(Method::POST, &refund_key, &refund), &["payments", KEY, "refund"]),
             Call::Void => gateway.answer(&request(Method::POST, "", ""), &["payments", KEY, "void"]),
         }
-    }
-
-    fn opened(response: Response<Full<Bytes>>) -> (u16, Bytes) {
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().now_or_never().expect("it is all there").expect("it cannot fail");
-        (status, body.to_bytes())
-    }
-
-    fn now(reply: Reply) -> (u16, Bytes) {
-        let Reply::Now(response) = reply else { panic!("an answer at once") };
-        opened(response)
-    }
-
-    fn json_of(reply: Reply) -> (u16, Value) {
-        let (status, body) = now(reply);
-        (status, serde_json::from_slice(&body).expect("JSON"))
     }
 
     /// What the service's client makes of the answer.
@@ -391,6 +356,7 @@ mod tests {
                     assert_eq!((delay, opened(response).0), (Duration::from_millis(7), 200), "{setting}");
                 }
                 Reply::Now(response) => assert_eq!(opened(response).0, 200, "{setting}"),
+                Reply::Cut(_) => panic!("{setting}"),
                 Reply::HangUp => assert!(setting.contains("lost"), "{setting}"),
             }
             assert_eq!(book(&gateway).len(), booked, "{setting}");
