@@ -1,5 +1,5 @@
 //! Load against flashsale. `loadtests bench` (what `make bench` runs) measures orders and coupons on private servers and
-//! compares the orders with bare HTTP, with one op per call and with the lock-based design that the project started from.
+//! compares the orders with bare HTTP, with a forwarder at work, with one op per call and with the lock-based design that the project started from.
 
 mod bench;
 
@@ -24,6 +24,12 @@ enum Command {
         #[arg(long)]
         port: u16,
     },
+    /// Play a data platform that does nothing but count (`bench` starts it as a process of its own)
+    Platform {
+        /// Port on the loopback address
+        #[arg(long)]
+        port: u16,
+    },
 }
 
 // The bench must run on the main thread, which `#[tokio::main]` grants: see `bench::child`.
@@ -32,5 +38,6 @@ async fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Bench(options) => bench::run(&options).await,
         Command::Floor { port } => bench::floor::serve(port).await.map(|()| ExitCode::SUCCESS),
+        Command::Platform { port } => bench::platform::serve(port).await.map(|()| ExitCode::SUCCESS),
     }
 }

@@ -64,6 +64,16 @@ figures! {
     coupons_per_s: "coupons/s";
     /// refusals of a coupon with none left
     coupons_sold_out_per_s: "answers/s";
+    /// orders answered 201 while a forwarder tells a data platform that costs nothing, batches of 100
+    forwarding_orders_per_s: "orders/s";
+    /// events that the platform acknowledged in the same window
+    forwarded_per_s: "events/s";
+    /// events that it had not acknowledged when wrk's last answer was in
+    forward_lag_events_at_end: "events";
+    /// from then until it had acknowledged everything
+    forward_drain_s: "s";
+    /// CPU of the service for an order with the forwarder, all of it
+    forwarding_api_us: "us";
     /// the seed documents' transaction (lock on stock, version check on balance), 8 or 32 clients, the better
     seed_design_orders_per_s: "orders/s";
     /// age of the oldest order that PostgreSQL did not have when wrk's last answer was in

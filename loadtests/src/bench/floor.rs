@@ -2,9 +2,8 @@
 //! what HTTP, the kernel and wrk cost on this machine; what the service costs more is its own.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -13,10 +12,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
+use super::Bench;
+use super::responder::Responder;
 use super::wrk::{self, Load};
-use super::{Bench, child};
 
 /// The size of a typical order's answer, address included.
 const ANSWER: &str = concat!(
@@ -32,9 +32,6 @@ const ANSWER: &str = concat!(
 
 /// Product ids in the requests of the floor: as many as the service gets, and as long.
 const PRODUCTS: [u32; 5] = [1, 2, 3, 4, 5];
-
-/// Longest time until the responder listens.
-const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers for ever.
 pub async fn serve(port: u16) -> Result<()> {
@@ -60,19 +57,8 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyp
 
 /// Answers per second, with nothing else running.
 pub async fn measure(bench: &Bench) -> Result<f64> {
-    let port = child::free_port()?;
-    let mut command = child::command(std::env::current_exe()?);
-    command.args(["floor", "--port", &port.to_string()]);
-    // Killed when dropped: there is nothing to end in an orderly way.
-    let _responder = child::start("the floor", &mut command, &bench.out.join("floor.log"))?;
-    let listening = async {
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(START_TIMEOUT, listening).await.context("the floor does not listen")?;
-
-    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let responder = Responder::start(bench, "floor").await?;
+    let address = responder.address;
     wrk::run(bench, address, Load::Orders(&PRODUCTS), bench.plan.floor_warm_up).await?;
     let load = wrk::run(bench, address, Load::Orders(&PRODUCTS), bench.plan.floor).await?;
     anyhow::ensure!(load.non_2xx == 0 && load.socket_errors == 0, "the floor itself failed: {load:?}");

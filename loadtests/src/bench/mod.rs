@@ -13,8 +13,10 @@ mod hset;
 mod http;
 mod machine;
 mod plan;
+pub mod platform;
 mod progress;
 mod report;
+mod responder;
 mod scrape;
 mod seed_design;
 mod servers;
@@ -36,6 +38,7 @@ use figures::Figures;
 use machine::Machine;
 use plan::Plan;
 use report::Summary;
+use responder::Responder;
 use seed_design::SeedDesign;
 use servers::Servers;
 use tokens::Tokens;
@@ -88,6 +91,7 @@ struct Phases {
     batched: Measured,
     sold_out_per_s: f64,
     coupons: MeasuredCoupons,
+    forwarded: Measured,
     redis_hset_us: f64,
     single: Measured,
     seed_design: SeedDesign,
@@ -149,6 +153,17 @@ async fn measure(options: &Options) -> Result<Summary> {
     step("the books");
     let mut violations = trial.close().await?;
 
+    step("orders with the forwarder at work");
+    let platform = Responder::start(&bench, "platform").await?;
+    let platform_url = format!("http://{}/", platform.address);
+    let settings = [("FLASHSALE_PLATFORM_URL", platform_url.as_str())];
+    let mut trial = Trial::open(&bench, &servers, "bench_forwarded", &settings).await?;
+    let forwarded = trial.measure(plan.forwarded_warm_up, plan.forwarded).await?;
+    step("the books");
+    violations.extend(trial.untold(platform.address).await?);
+    violations.extend(trial.close().await?);
+    drop(platform);
+
     step("plain HSET");
     let redis_hset_us = hset::measure(&bench, &servers).await?;
 
@@ -168,6 +183,7 @@ async fn measure(options: &Options) -> Result<Summary> {
         batched,
         sold_out_per_s,
         coupons,
+        forwarded,
         redis_hset_us,
         single,
         seed_design,
@@ -183,10 +199,10 @@ fn step(what: &str) {
 
 impl Phases {
     fn figures(&self) -> Figures {
-        let Self { batched, single, coupons, .. } = self;
+        let Self { batched, single, coupons, forwarded, .. } = self;
         let ms = |us: u64| us as f64 / 1000.0;
         let accepted_orders_per_s = batched.wrk.accepted_per_s();
-        let errors = [&batched.wrk, &single.wrk, &coupons.wrk].map(Wrk::errors);
+        let errors = [&batched.wrk, &single.wrk, &coupons.wrk, &forwarded.wrk].map(Wrk::errors);
         Figures {
             floor_per_s: self.floor_per_s,
             accepted_orders_per_s,
@@ -204,6 +220,11 @@ impl Phases {
             sold_out_per_s: self.sold_out_per_s,
             coupons_per_s: coupons.issued_per_s,
             coupons_sold_out_per_s: coupons.sold_out_per_s,
+            forwarding_orders_per_s: forwarded.wrk.accepted_per_s(),
+            forwarded_per_s: forwarded.forwarded_per_s,
+            forward_lag_events_at_end: forwarded.untold as f64,
+            forward_drain_s: forwarded.told_s,
+            forwarding_api_us: forwarded.api_us,
             seed_design_orders_per_s: self.seed_design.orders_per_s,
             writer_lag_s_at_end: batched.lag.seconds,
             drain_s: batched.drain_s,

@@ -56,6 +56,10 @@ pub struct Plan {
     pub coupons: Duration,
     /// Refusals of a coupon with none left.
     pub coupons_sold_out: Duration,
+    /// Before the orders with the forwarder.
+    pub forwarded_warm_up: Duration,
+    /// Orders with the forwarder.
+    pub forwarded: Duration,
     /// Before the orders with one op per call.
     pub single_warm_up: Duration,
     /// Orders with one op per call.
@@ -79,6 +83,8 @@ impl Plan {
             coupons_warm_up: s(2),
             coupons: s(8),
             coupons_sold_out: s(4),
+            forwarded_warm_up: s(3),
+            forwarded: s(15),
             single_warm_up: s(3),
             single: s(15),
             seed_design: s(15),
@@ -98,6 +104,8 @@ impl Plan {
             coupons_warm_up: s(1),
             coupons: s(2),
             coupons_sold_out: s(1),
+            forwarded_warm_up: s(1),
+            forwarded: s(3),
             single_warm_up: s(1),
             single: s(2),
             seed_design: s(2),

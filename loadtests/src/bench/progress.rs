@@ -40,6 +40,28 @@ pub async fn committed(postgres: &Postgres) -> Result<u64> {
     Ok(row.map_or(0, |row| row.get::<_, i64>(0)).try_into()?)
 }
 
+/// Sequence number of the last event that the data platform has acknowledged, with all before it; `None`: nobody tells it.
+pub async fn told(postgres: &Postgres) -> Result<Option<u64>> {
+    let row = postgres.query_opt("SELECT seq FROM sink_cursors WHERE cell = 0 AND sink = 'platform'", &[]).await?;
+    Ok(row.map(|row| row.get::<_, i64>(0).try_into()).transpose()?)
+}
+
+/// Waits until the data platform has everything that PostgreSQL has, if anybody tells it.
+pub async fn drain_told(postgres: &Postgres) -> Result<()> {
+    let deadline = Instant::now() + DRAIN_MAX;
+    while let Some(told) = told(postgres).await? {
+        let committed = committed(postgres).await?;
+        if told >= committed {
+            break;
+        }
+        if Instant::now() > deadline {
+            bail!("the forwarder does not catch up: {told} of {committed} events told after {DRAIN_MAX:?}");
+        }
+        sleep(DRAIN_PAUSE).await;
+    }
+    Ok(())
+}
+
 /// Waits until PostgreSQL has everything that the log has.
 pub async fn drain(redis: &Redis, keys: &CellKeys, postgres: &Postgres) -> Result<()> {
     let deadline = Instant::now() + DRAIN_MAX;

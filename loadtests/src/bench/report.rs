@@ -49,6 +49,11 @@ impl Summary {
             target("accepted_orders_per_s >= 20 x seed_design_orders_per_s", to_seed, to_seed >= 20.0),
             target("writer_lag_s_at_end <= 2", f.writer_lag_s_at_end, f.writer_lag_s_at_end <= 2.0),
             target("redis_us_per_order <= 1/3 x one_op_per_call_redis_us", to_single, to_single <= 1.0 / 3.0),
+            target(
+                "forwarded_per_s >= forwarding_orders_per_s (98 % counts: the window cuts off the last batches)",
+                ratio(f.forwarded_per_s, f.forwarding_orders_per_s),
+                f.forwarded_per_s >= 0.98 * f.forwarding_orders_per_s,
+            ),
             target("violations = 0", f.violations, f.violations == 0.0),
         ]
     }

@@ -1,6 +1,7 @@
 //! One variant of the service on a namespace and a database of its own: loaded, measured, and checked at the end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,12 +17,16 @@ use super::Bench;
 use super::accounting::{Cpu, cpu};
 use super::check::{self, Accepted, Expected, Violation};
 use super::plan::{COUPON_USERS, Plan};
+use super::platform;
 use super::progress::{self, Lag, Sampler};
 use super::scrape::Scrape;
 use super::servers::{self, Servers};
 use super::service::{Service, Variant};
 use super::shop::{self, SOLD_OUT_QUANTITY, Shop};
 use super::wrk::{self, Load, Wrk};
+
+/// Label of events that the data platform acknowledged.
+const DELIVERED: (&str, &str) = ("outcome", "delivered");
 
 /// What wrk left in flight has long been answered after this.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -74,6 +79,12 @@ pub struct Measured {
     pub lag: Lag,
     /// From then until PostgreSQL had everything.
     pub drain_s: f64,
+    /// Events that the data platform acknowledged in the window; 0: nobody tells it.
+    pub forwarded_per_s: f64,
+    /// Events that it had not acknowledged when wrk's last answer was in.
+    pub untold: u64,
+    /// From then until it had everything.
+    pub told_s: f64,
 }
 
 /// What coupons gave.
@@ -150,16 +161,23 @@ impl<'a> Trial<'a> {
         self.load_hot(warm_up).await?;
         sleep(SETTLE).await;
         self.drain().await?;
+        progress::drain_told(&self.postgres).await?;
 
         let before = self.reading().await?;
         let sampler = Sampler::start(self.redis.clone(), self.keys.clone());
         let wrk = self.load_hot(window).await?;
         let ended = Instant::now();
+        let forwarded = self.scrape().await?.counted_since(&before.scrape, names::FORWARD_DELIVERIES, &[DELIVERED]);
+        let logged = progress::logged(&self.redis, &self.keys).await?;
+        let untold = progress::told(&self.postgres).await?.map_or(0, |told| logged.saturating_sub(told));
         let lag = sampler.lag(&self.redis, &self.keys, &self.postgres).await?;
         self.drain().await?;
         let drain_s = ended.elapsed().as_secs_f64();
+        progress::drain_told(&self.postgres).await?;
+        let told_s = ended.elapsed().as_secs_f64();
         let after = self.reading().await?;
-        Ok(Measured::between(&before, &after, wrk, lag, drain_s))
+        let measured = Measured::between(&before, &after, wrk, lag, drain_s);
+        Ok(Measured { forwarded_per_s: wrk.per_s(forwarded), untold, told_s, ..measured })
     }
 
     /// Refusals per second of a product with none left.
@@ -213,6 +231,19 @@ impl<'a> Trial<'a> {
         Ok((wrk, wrk.per_s(issued.min(wrk.accepted() as f64))))
     }
 
+    /// Whether the data platform knows every event that it must know, and no other.
+    pub async fn untold(&self, platform: SocketAddr) -> Result<Option<Violation>> {
+        sleep(SETTLE).await;
+        self.drain().await?;
+        progress::drain_told(&self.postgres).await?;
+        let told = platform::told(platform).await?.distinct;
+        // Here every event is a transaction of a balance: a charge, or an order that was paid.
+        let row = self.postgres.query_one("SELECT count(*) FROM balance_transactions", &[]).await?;
+        let count = told.abs_diff(row.get::<_, i64>(0).try_into()?);
+        let rule = "the data platform was told of every order and charge, and of nothing else".to_owned();
+        Ok((count > 0).then_some(Violation { rule, count }))
+    }
+
     /// Compares everything with everything, ends the service and drops the database.
     pub async fn close(self) -> Result<Vec<Violation>> {
         sleep(SETTLE).await;
@@ -248,6 +279,9 @@ impl Measured {
             redis_bytes: (after.used_memory_bytes - before.used_memory_bytes) / orders,
             lag,
             drain_s,
+            forwarded_per_s: 0.0,
+            untold: 0,
+            told_s: 0.0,
         }
     }
 }
