@@ -199,7 +199,7 @@ settings! {
     /// Random part of these pauses, in percent: up to so much more or less.
     forward_retry_jitter_percent: u32 = Some("10");
     /// Pause between two looks for new events when there were none, in ms.
-    forward_interval_ms: Duration = Some("200");
+    forward_interval_ms: Duration = Some("100");
     /// Least time from one commit of the forwarder to the next, in ms.
     forward_commit_interval_ms: Duration = Some("200");
     /// Events that wait for another try, and behind those, per sink; beyond it the forwarder reads no further.

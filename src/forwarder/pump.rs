@@ -230,7 +230,7 @@ impl Pump {
         if self.breaker.retry_at().is_some_and(|at| at > now) {
             return;
         }
-        while let Some(batch) = self.window.next_batch() {
+        while let Some(batch) = self.window.next_batch(now) {
             if !self.breaker.admits(now) {
                 self.window.postponed(batch);
                 return;
@@ -239,7 +239,7 @@ impl Pump {
             let (sink, seconds) = (self.sink.clone(), self.metrics.seconds.clone());
             self.sending.spawn(async move {
                 let started = Instant::now();
-                let outcome = sink.send(&batch.messages()).await;
+                let outcome = sink.send(batch.messages()).await;
                 seconds.record(started.elapsed());
                 (batch, outcome)
             });
@@ -296,6 +296,7 @@ impl Pump {
         }
         self.store.commit(self.committed, to, &rows).await?;
         self.committed = to;
+        self.window.committed(Instant::now());
         self.next.commit = Instant::now() + self.commit_pause;
         let dead = rows.iter().filter(|row| row.state == RowState::Dead).count();
         self.metrics.dead_total.increment(dead as u64);

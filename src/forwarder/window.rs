@@ -99,23 +99,34 @@ pub struct WaitingRow {
 #[derive(Debug)]
 pub struct Batch {
     lane: usize,
-    items: Vec<Item>,
+    messages: Vec<Message>,
+    /// Of each message.
+    waited: Vec<Option<Waited>>,
 }
 
 impl Batch {
+    fn new(lane: usize, items: Vec<Item>) -> Self {
+        let (messages, waited) = items.into_iter().map(|item| (item.message, item.waited)).unzip();
+        Self { lane, messages, waited }
+    }
+
+    fn items(self) -> impl DoubleEndedIterator<Item = Item> + ExactSizeIterator {
+        self.messages.into_iter().zip(self.waited).map(|(message, waited)| Item { message, waited })
+    }
+
     /// What is sent, in order.
-    pub fn messages(&self) -> Vec<Message> {
-        self.items.iter().map(|item| item.message.clone()).collect()
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
     }
 
     /// How many events it holds.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.messages.len()
     }
 
     /// How many of them were sent before.
     pub fn retries(&self) -> usize {
-        self.items.iter().filter(|item| item.waited.is_some_and(|waited| waited.attempts > 0)).count()
+        self.waited.iter().flatten().filter(|waited| waited.attempts > 0).count()
     }
 }
 
@@ -168,6 +179,9 @@ pub struct Window {
     /// When the first row of a queue can be handed out.
     due: BTreeSet<(Instant, UserId)>,
     waiting: usize,
+    /// Users of whom an event was given up, and that is not written down yet. Until then nothing of theirs is sent: whoever comes after
+    /// a crash would send the event again, behind those that came after it.
+    giving_up: BTreeSet<UserId>,
     /// Rows that are to be written, by sequence number.
     changed: BTreeMap<u64, Row>,
 }
@@ -186,6 +200,7 @@ impl Window {
             queues: HashMap::new(),
             due: BTreeSet::new(),
             waiting: rows.len(),
+            giving_up: BTreeSet::new(),
             changed: BTreeMap::new(),
         };
         let users: HashSet<UserId> = rows.iter().map(|row| row.user.clone()).collect();
@@ -254,23 +269,23 @@ impl Window {
     }
 
     /// The next batch that may be sent; its lane is busy until it comes back.
-    pub fn next_batch(&mut self) -> Option<Batch> {
+    pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         for _ in 0..self.lanes.len() {
             let lane = self.next_lane;
             self.next_lane = (lane + 1) % self.lanes.len();
             if self.lanes[lane].is_busy {
                 continue;
             }
-            let items = self.take_items(lane);
+            let items = self.take_items(lane, now);
             if !items.is_empty() {
                 self.lanes[lane].is_busy = true;
-                return Some(Batch { lane, items });
+                return Some(Batch::new(lane, items));
             }
         }
         None
     }
 
-    fn take_items(&mut self, lane: usize) -> Vec<Item> {
+    fn take_items(&mut self, lane: usize, now: Instant) -> Vec<Item> {
         let (mut items, mut users) = (Vec::new(), HashSet::new());
         while items.len() < self.lanes[lane].batch_max {
             let Some(item) = self.lanes[lane].items.pop_front() else { break };
@@ -283,6 +298,8 @@ impl Window {
                 (None, Some(_)) => {
                     self.outstanding.remove(&item.message.seq());
                     self.park(&item.message, 0, None, None);
+                    // What was handed out of his queue may come after this one.
+                    self.take_back(item.message.user(), now);
                     continue;
                 }
             }
@@ -300,7 +317,7 @@ impl Window {
         let lane = &mut self.lanes[batch.lane];
         lane.is_busy = false;
         lane.batch_max = (2 * lane.batch_max).min(self.limits.batch_max);
-        for item in batch.items {
+        for item in batch.items() {
             match item.waited {
                 None => {
                     self.outstanding.remove(&item.message.seq());
@@ -314,17 +331,17 @@ impl Window {
     pub fn postponed(&mut self, batch: Batch) {
         let lane = &mut self.lanes[batch.lane];
         lane.is_busy = false;
-        for item in batch.items.into_iter().rev() {
+        for item in batch.items().rev() {
             lane.items.push_front(item);
         }
     }
 
     /// The sink does not want them: smaller batches find out which.
     pub fn refused(&mut self, batch: Batch, error: &str, now: Instant) {
-        if batch.items.len() == 1 {
+        if batch.len() == 1 {
             return self.failed(batch, error, now);
         }
-        self.lanes[batch.lane].batch_max = batch.items.len() / 2;
+        self.lanes[batch.lane].batch_max = batch.len() / 2;
         self.postponed(batch);
     }
 
@@ -332,8 +349,13 @@ impl Window {
     pub fn failed(&mut self, batch: Batch, error: &str, now: Instant) {
         self.lanes[batch.lane].is_busy = false;
         let mut users = BTreeSet::new();
-        for item in batch.items {
+        let dead_from = self.retries_max();
+        for item in batch.items() {
             let user = item.message.user().clone();
+            if item.waited.map_or(0, |waited| waited.attempts) >= dead_from {
+                self.queues.entry(user.clone()).or_default();
+                self.giving_up.insert(user.clone());
+            }
             match item.waited {
                 None => {
                     self.outstanding.remove(&item.message.seq());
@@ -345,12 +367,8 @@ impl Window {
             users.insert(user);
         }
         for user in users {
-            if let Some(queue) = self.queues.get_mut(&user) {
-                // What of his is still in the lane must not overtake what failed.
-                queue.round += 1;
-                queue.handed_out = 0;
-            }
-            self.schedule(&user, now);
+            // What of his is still in the lane must not overtake what failed.
+            self.take_back(&user, now);
         }
     }
 
@@ -405,6 +423,13 @@ impl Window {
     /// What is to be written since the last time.
     pub fn take_changes(&mut self) -> Vec<Row> {
         std::mem::take(&mut self.changed).into_values().collect()
+    }
+
+    /// Notes that what [`Self::take_changes`] gave is written down.
+    pub fn committed(&mut self, now: Instant) {
+        for user in std::mem::take(&mut self.giving_up) {
+            self.schedule(&user, now);
+        }
     }
 
     /// Whether [`Self::take_changes`] would give something.
@@ -471,11 +496,23 @@ impl Window {
         queue.rows.remove(place)
     }
 
+    /// Takes back what was handed out of a user's queue and not sent.
+    fn take_back(&mut self, user: &UserId, now: Instant) {
+        if let Some(queue) = self.queues.get_mut(user) {
+            queue.round += 1;
+            queue.handed_out = 0;
+            self.schedule(user, now);
+        }
+    }
+
     /// Puts a user's queue where it is due, or forgets it when nothing waits.
     fn schedule(&mut self, user: &UserId, now: Instant) {
         let Some(queue) = self.queues.get_mut(user) else { return };
         if let Some(due) = queue.due.take() {
             self.due.remove(&(due, user.clone()));
+        }
+        if self.giving_up.contains(user) {
+            return;
         }
         let Some(first) = queue.rows.front() else {
             self.queues.remove(user);
@@ -484,6 +521,11 @@ impl Window {
         let due = first.retry_at.unwrap_or(now);
         queue.due = Some(due);
         self.due.insert((due, user.clone()));
+    }
+
+    /// How often an event is sent again.
+    fn retries_max(&self) -> u32 {
+        u32::try_from(self.limits.retries.len()).unwrap_or(u32::MAX)
     }
 
     /// When an event is sent again that was sent `attempts` times; `None`: never.

@@ -285,3 +285,50 @@ async fn after_every_fault_the_book_is_complete() {
     assert_eq!(book.len(), 2 * modes.len());
     assert_eq!(shop.count("SELECT count(*) FROM deliveries WHERE state = 'DEAD'").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_tell_of_every_delivery() {
+    let platform = PlayedPlatform::start().await;
+    let shop = platform.shop("forward-metrics", &[("BREAKER_OPEN_MS", "1000")]).await;
+    shop.client.charge("ann", 1_000).await;
+    wait_told(&shop).await;
+    platform.faults(&json!({"mode": "refuse", "users": ["bob"]})).await;
+    shop.client.charge("bob", 1_000).await;
+    wait_told(&shop).await;
+    platform.fault("unavailable").await;
+    for user in ["u1", "u2", "u3", "u4", "u5", "u6"] {
+        shop.client.charge(user, 1_000).await;
+        shop.wait_written().await;
+    }
+    let of_sink = "sink=\"platform\"";
+    let reaches = async |name: &str, labels: &str, least: i64| {
+        let labels = format!("{of_sink}&{labels}");
+        eventually(&format!("{name} {labels}"), async || {
+            (shop.metric_count(name, &labels).await >= least).then_some(())
+        })
+        .await;
+    };
+    reaches("flashsale_breaker_state", "", 1).await;
+    reaches("flashsale_forward_lag_events", "cell=\"0\"", 1).await;
+    reaches("flashsale_forward_waiting_events", "", 1).await;
+    for outcome in ["delivered", "refused", "failed", "postponed"] {
+        reaches("flashsale_forward_deliveries_total", &format!("outcome=\"{outcome}\""), 1).await;
+    }
+    for (name, least) in [
+        ("flashsale_forward_retries_total", 3),
+        ("flashsale_dead_letters", 1),
+        ("flashsale_dead_letters_total", 1),
+        ("flashsale_forward_request_seconds_count", 5),
+    ] {
+        reaches(name, "", least).await;
+    }
+    eventually("seconds behind", async || {
+        (shop.metric("flashsale_forward_lag_seconds", of_sink).await > 0.0).then_some(())
+    })
+    .await;
+    platform.fault("accept").await;
+    wait_told(&shop).await;
+    for name in ["flashsale_forward_lag_events", "flashsale_forward_waiting_events", "flashsale_breaker_state"] {
+        eventually(name, async || (shop.metric_count(name, of_sink).await == 0).then_some(())).await;
+    }
+}
