@@ -18,7 +18,7 @@ run: setup ## Builds and runs everything: Redis, PostgreSQL and the service (ARG
 	cargo run --release --locked --bin flashsale -- dev $(ARGS)
 
 test: setup lint ## Checks format, lints and docs, and runs every test on real Redis and PostgreSQL
-	cargo test --workspace --locked $(ARGS)
+	cargo test --workspace --locked --features kafka $(ARGS)
 
 bench: setup ## Load and comparison in one run: a table, and target/bench/summary.json
 	cargo build --release --locked --workspace
@@ -30,5 +30,6 @@ fuzz-api: setup ## Fuzzes the API as its OpenAPI documents describe it (FUZZ_SEC
 
 lint: ## Format, clippy and documentation, without a warning
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	cargo clippy --workspace --all-targets --locked --features kafka -- -D warnings
+	cargo clippy --workspace --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features kafka

@@ -59,6 +59,22 @@ metrics_list! {
     counter WRITER_EVENTS = "flashsale_writer_events_total";
     /// Time of one commit, from BEGIN to its answer, in seconds.
     histogram WRITER_COMMIT_SECONDS = "flashsale_writer_commit_seconds";
+    /// Orders that came to a status (confirmed, refunded, cancelled, expired, payment failed), by status, counted when they are written.
+    counter ORDERS = "flashsale_orders_total";
+    /// What confirmed orders came to, in minor units.
+    counter REVENUE = "flashsale_revenue_minor_total";
+    /// What refunded orders had come to, in minor units.
+    counter REFUNDED = "flashsale_refunded_minor_total";
+    /// Units that can be sold now, by product: the first of those that are sold in a window or with a limit, then of the others.
+    gauge PRODUCT_STOCK = "flashsale_product_stock";
+    /// Coupons that can still be issued, by coupon: the first of those that are offered.
+    gauge COUPON_REMAINING = "flashsale_coupon_remaining";
+    /// Memory that Redis uses, in bytes.
+    gauge REDIS_MEMORY = "flashsale_redis_memory_bytes";
+    /// Connections that Redis has.
+    gauge REDIS_CLIENTS = "flashsale_redis_clients";
+    /// Connections to PostgreSQL that are in use, of those for reads.
+    gauge DATABASE_POOL_IN_USE = "flashsale_database_pool_in_use";
     /// Events parked because PostgreSQL could not take them, by cell.
     counter WRITER_PARKED = "flashsale_writer_parked_events_total";
     /// Events parked right now, by cell.
@@ -127,5 +143,6 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
         .set_buckets_for_metric(Matcher::Full(LANE_BATCH_OPS.to_owned()), &BATCH_OPS)?
         .install_recorder()?;
     describe_all();
+    metrics_process::Collector::default().describe();
     Ok(handle)
 }

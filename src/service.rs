@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use jiff::tz::TimeZone;
+use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use crate::http::auth::Verifier;
 use crate::http::routes::Listener;
 use crate::http::server::Server;
 use crate::http::token_cache::TokenCache;
+use crate::metrics as names;
 use crate::notifier::Notifier;
 use crate::redis::client::RedisClient;
 use crate::redis::keys::CellKeys;
@@ -129,14 +131,10 @@ impl Service {
         let caches = start_caches(&config, &engine, zone, &mut background);
         let parts = Parts { config: config.clone(), engine, pool, caches, settler, verify, tokens, prometheus };
         let app = Arc::new(App::new(parts));
-        let housekeeping = app.clone();
-        background.push(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(UPKEEP_PAUSE).await;
-                housekeeping.prometheus.run_upkeep();
-                housekeeping.forget_idle_users();
-            }
-        }));
+        background.push(tokio::spawn(keep_house(app.clone())));
+        if let Some(cell) = app.engine.cells().first().cloned() {
+            background.push(tokio::spawn(async move { crate::redis::usage::watch(&cell.shared.redis).await }));
+        }
 
         let address = public.as_ref().map(Server::address).transpose()?;
         let ops_address = operations.address()?;
@@ -189,6 +187,18 @@ impl Service {
         for keeper in &self.keepers {
             keeper.stop().await;
         }
+    }
+}
+
+/// Metrics that must be asked for, and users who are gone.
+async fn keep_house(app: Arc<App>) {
+    let in_use = gauge!(names::DATABASE_POOL_IN_USE);
+    loop {
+        tokio::time::sleep(UPKEEP_PAUSE).await;
+        app.prometheus.run_upkeep();
+        app.forget_idle_users();
+        let status = app.pool.status();
+        in_use.set(status.size.saturating_sub(status.available) as f64);
     }
 }
 

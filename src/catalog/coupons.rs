@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::gauges::Gauges;
 use super::refreshed::Refreshed;
 use crate::engine::Engine;
 use crate::engine::op::{CouponId, ItemStatus};
 use crate::engine::reads::{self, CatalogCoupon, ReadError};
+use crate::metrics as names;
 
 /// All coupons at one moment.
 #[derive(Debug, Default)]
@@ -28,12 +30,13 @@ impl Coupons {
 pub struct CouponCache {
     engine: Engine,
     coupons: Refreshed<Coupons>,
+    remaining: Gauges,
 }
 
 impl CouponCache {
     /// Empty until the first refresh.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, coupons: Refreshed::new("coupons") }
+        Self { engine, coupons: Refreshed::new("coupons"), remaining: Gauges::new(names::COUPON_REMAINING, "coupon") }
     }
 
     /// The last good value; reads it when there is none yet.
@@ -44,6 +47,9 @@ impl CouponCache {
     /// Reads anew. The last good value stays when that fails.
     pub async fn refresh(&self) {
         self.coupons.refresh(async |_| self.load().await).await;
+        if let Some(coupons) = self.coupons.current() {
+            self.remaining.show(coupons.offered().map(|(id, coupon)| (id, coupon.name.as_str(), coupon.remaining)));
+        }
     }
 
     /// Refreshes for ever.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::gauges::Gauges;
 use super::refreshed::Refreshed;
 use crate::engine::Engine;
 use crate::engine::op::{ItemStatus, ProductId};
 use crate::engine::reads::{self, ReadError};
+use crate::metrics as names;
 
 /// A product with its stock. Times in ms since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,12 @@ impl Snapshot {
         self.products.values().filter(|product| product.status == ItemStatus::Normal)
     }
 
+    /// Products that buyers see: first those that are sold in a window or with a limit, which is what a hot sale has.
+    fn hot_first(&self) -> impl Iterator<Item = &Product> {
+        let is_hot = |product: &&Product| product.starts.or(product.ends).is_some() || product.limit.is_some();
+        self.on_sale().filter(is_hot).chain(self.on_sale().filter(move |product| !is_hot(product)))
+    }
+
     /// A product that buyers see.
     pub fn get_on_sale(&self, id: ProductId) -> Option<&Product> {
         self.products.get(&id).filter(|product| product.status == ItemStatus::Normal)
@@ -54,12 +62,13 @@ impl Snapshot {
 pub struct ProductCache {
     engine: Engine,
     products: Refreshed<Snapshot>,
+    stock: Gauges,
 }
 
 impl ProductCache {
     /// Empty until the first refresh.
     pub fn new(engine: Engine) -> Self {
-        Self { engine, products: Refreshed::new("products") }
+        Self { engine, products: Refreshed::new("products"), stock: Gauges::new(names::PRODUCT_STOCK, "product") }
     }
 
     /// The last good value; reads it when there is none yet.
@@ -75,6 +84,9 @@ impl ProductCache {
     /// Reads anew. The last good value stays when that fails.
     pub async fn refresh(&self) {
         self.products.refresh(async |old| self.load(old).await).await;
+        if let Some(snapshot) = self.products.current() {
+            self.stock.show(snapshot.hot_first().map(|product| (product.id, product.name.as_str(), product.stock)));
+        }
     }
 
     /// Refreshes for ever.

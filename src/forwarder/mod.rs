@@ -82,7 +82,10 @@ impl Forwarder {
                 }
                 Err(ForwardError::Stopped(why)) => {
                     self.stopped.set(1.0);
-                    tracing::error!(sink = %self.kind, cell = %self.cell, why, "the forwarder is stopped; a person must look");
+                    if why != told {
+                        tracing::error!(sink = %self.kind, cell = %self.cell, why, "the forwarder is stopped; a person must look");
+                        told = why;
+                    }
                 }
             }
             tokio::select! {
@@ -94,8 +97,8 @@ impl Forwarder {
 
     async fn forward_until_error(&self, stop: &CancellationToken) -> Result<(), ForwardError> {
         let store = store::Store::open(&self.config, self.kind, self.cell).await?;
-        let mut pump = pump::Pump::load(store, self.sink.clone(), self.kind, self.cell, &self.config).await?;
-        self.stopped.set(0.0);
+        let load = pump::Pump::load(store, self.sink.clone(), self.kind, self.cell, &self.config, self.stopped.clone());
+        let mut pump = load.await?;
         pump.run(stop).await
     }
 }

@@ -59,13 +59,21 @@ struct PumpMetrics {
     retries: Counter,
     seconds: Histogram,
     waiting: Gauge,
-    dead: Gauge,
     dead_total: Counter,
     breaker: Gauge,
+    stopped: Gauge,
+}
+
+/// Who is not at work has nothing waiting and no breaker: these figures are those of the one who is.
+impl Drop for PumpMetrics {
+    fn drop(&mut self) {
+        self.waiting.set(0.0);
+        self.breaker.set(0.0);
+    }
 }
 
 impl PumpMetrics {
-    fn new(sink: SinkKind) -> Self {
+    fn new(sink: SinkKind, stopped: Gauge) -> Self {
         let sink = sink.as_str();
         let of_outcome = |outcome| counter!(names::FORWARD_DELIVERIES, "sink" => sink, "outcome" => outcome);
         Self {
@@ -76,9 +84,9 @@ impl PumpMetrics {
             retries: counter!(names::FORWARD_RETRIES, "sink" => sink),
             seconds: histogram!(names::FORWARD_SECONDS, "sink" => sink),
             waiting: gauge!(names::FORWARD_WAITING, "sink" => sink),
-            dead: gauge!(names::DEAD_LETTERS, "sink" => sink),
             dead_total: counter!(names::DEAD_LETTERS_TOTAL, "sink" => sink),
             breaker: gauge!(names::BREAKER_STATE, "sink" => sink),
+            stopped,
         }
     }
 }
@@ -91,6 +99,7 @@ impl Pump {
         kind: SinkKind,
         cell: CellId,
         config: &Config,
+        stopped: Gauge,
     ) -> Result<Self, ForwardError> {
         let committed = store.load_cursor().await?;
         let have_rows: BTreeSet<u64> = store.rows_behind(committed).await?.into_iter().collect();
@@ -103,8 +112,7 @@ impl Pump {
             retries: config.forward_retry_ms.0.clone(),
             jitter_percent: config.forward_retry_jitter_percent,
         };
-        let metrics = PumpMetrics::new(kind);
-        metrics.dead.set(store.count_dead().await? as f64);
+        let metrics = PumpMetrics::new(kind, stopped);
         Ok(Self {
             window: Window::new(limits, committed, store.waiting(now).await?, now),
             breaker: Breaker::new(config.breaker_failures_max, config.breaker_open_ms),
@@ -131,6 +139,7 @@ impl Pump {
             self.commit_if_due().await?;
             self.metrics.breaker.set(self.breaker.state().as_gauge());
             self.metrics.waiting.set(self.window.waiting() as f64);
+            self.metrics.stopped.set(0.0);
             let wake_at = self.wake_at();
             tokio::select! {
                 Some(sent) = self.sending.join_next() => self.settle(sent)?,
@@ -201,6 +210,9 @@ impl Pump {
             self.next.replay = now;
         }
         let events = self.store.events(&seqs).await?;
+        for seq in seqs.iter().filter(|seq| !events.iter().any(|(found, _)| found == *seq)) {
+            self.window.read_unreadable(*seq, "event_log does not have it".to_owned());
+        }
         let messages = self.readable(events);
         self.window.replay(messages, now);
         // At once: until they are written down they would be found again.
@@ -300,9 +312,6 @@ impl Pump {
         self.next.commit = Instant::now() + self.commit_pause;
         let dead = rows.iter().filter(|row| row.state == RowState::Dead).count();
         self.metrics.dead_total.increment(dead as u64);
-        if !rows.is_empty() {
-            self.metrics.dead.set(self.store.count_dead().await? as f64);
-        }
         Ok(())
     }
 

@@ -70,7 +70,7 @@ pub enum Sink {
 }
 
 impl Sink {
-    /// Checks the settings; connects to nothing yet.
+    /// Checks the settings; waits for nothing.
     ///
     /// # Errors
     /// A setting that cannot work.

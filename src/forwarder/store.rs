@@ -119,12 +119,6 @@ impl Store {
         Ok(events)
     }
 
-    /// How many events were given up and not replayed.
-    pub(super) async fn count_dead(&self) -> Result<i64, ForwardError> {
-        let sql = "SELECT count(*) FROM deliveries WHERE sink = $1 AND state = 'DEAD'";
-        Ok(self.client.query_one(sql, &[&self.sink.as_str()]).await?.get(0))
-    }
-
     /// Moves the cursor and writes rows, in one commit. Exactly one cursor moves, or this is not the forwarder any more.
     pub(super) async fn commit(&mut self, from: u64, to: u64, rows: &[Row]) -> Result<(), ForwardError> {
         let (sink, cell) = (self.sink.as_str(), self.cell.as_i16());

@@ -75,6 +75,8 @@ pub struct App {
     pub tokens: TokenCache,
     /// Metrics, to be rendered.
     pub prometheus: PrometheusHandle,
+    /// Metrics of the process itself: CPU, memory, file descriptors.
+    pub process: metrics_process::Collector,
     limiter: Option<DefaultKeyedRateLimiter<UserId>>,
     stopping: AtomicBool,
 }
@@ -99,6 +101,7 @@ impl App {
             verify,
             tokens,
             prometheus,
+            process: metrics_process::Collector::default(),
             limiter,
             stopping,
         }

@@ -37,6 +37,7 @@ struct ReadinessView {
     responses((status = 200, description = "All of them", body = String, content_type = "text/plain"))
 )]
 pub async fn metrics(app: Arc<App>, _: Request) -> Answer {
+    app.process.collect();
     let mut response = Response::new(Full::new(Bytes::from(app.prometheus.render())));
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, format);

@@ -11,9 +11,6 @@ use crate::engine::op::{CouponId, PaymentMethod, ProductId, ShippingAddress};
 use crate::postgres::history::{StoredLine, StoredOrder};
 use crate::postgres::sync::StoredSync;
 
-/// Characters of an error that buyers see: enough to say what kind it is.
-const SYNC_ERROR_CHARS_MAX: usize = 200;
-
 /// An order. Amounts in minor units, times RFC 3339.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -90,10 +87,17 @@ impl From<StoredSync> for SyncView {
             synced: sync.synced,
             synced_at: sync.synced_at.map(|at| at.to_string()),
             sync_attempts: u32::try_from(sync.attempts).unwrap_or_default(),
-            last_sync_error: sync.last_error.map(|error| error.chars().take(SYNC_ERROR_CHARS_MAX).collect()),
+            last_sync_error: sync.last_error.as_deref().map(for_buyers),
             next_retry_at: sync.next_retry_at.map(|at| at.to_string()),
         }
     }
+}
+
+/// What went wrong, without what it was: addresses and the platform's own words are for operators.
+fn for_buyers(error: &str) -> String {
+    let status = error.strip_prefix("HTTP ").and_then(|rest| rest.get(..3));
+    let status = status.filter(|status| status.bytes().all(|b| b.is_ascii_digit()));
+    status.map_or_else(|| "no clear answer".to_owned(), |status| format!("HTTP {status}"))
 }
 
 impl LineView {
@@ -216,10 +220,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buyers_see_the_start_of_an_error() {
-        let stored = StoredSync { attempts: 2, last_error: Some("오".repeat(201)), ..StoredSync::default() };
-        let view = SyncView::from(stored);
-        assert_eq!(view.last_sync_error, Some("오".repeat(200)));
-        assert_eq!((view.synced, view.sync_attempts), (false, 2));
+    fn buyers_see_of_an_error_what_is_theirs() {
+        for (stored, shown) in [
+            ("HTTP 503: host db-7 is down", "HTTP 503"),
+            ("HTTP 422", "HTTP 422"),
+            ("tcp connect error: 10.0.0.7:443", "no clear answer"),
+            ("HTTP 오류", "no clear answer"),
+            ("HTTP 5", "no clear answer"),
+        ] {
+            let stored = StoredSync { attempts: 2, last_error: Some(stored.to_owned()), ..StoredSync::default() };
+            let view = SyncView::from(stored);
+            assert_eq!((view.last_sync_error.as_deref(), view.sync_attempts), (Some(shown), 2));
+        }
     }
 }

@@ -62,12 +62,12 @@ impl Outlet {
             .http
             .post(self.url.clone())
             .header(IDEMPOTENCY_KEY, id)
+            .header(WEBHOOK_ID, id)
             .header(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if !self.key.is_empty() {
             // Of this attempt: the other side refuses what is old, and an attempt may come hours after the first one.
             let timestamp = Timestamp::now().as_second();
             request = request
-                .header(WEBHOOK_ID, id)
                 .header(WEBHOOK_TIMESTAMP, timestamp)
                 .header(WEBHOOK_SIGNATURE, signature::sign(&self.key, id, timestamp, &body));
         }
@@ -124,7 +124,12 @@ mod tests {
     async fn nothing_is_signed_without_a_secret() {
         let (headers, got) = posted("17", "", "[]").await;
         assert_eq!((header(&headers, "idempotency-key"), got.as_str()), (Some("17"), "[]"));
-        assert!(!headers.contains("webhook-"), "{headers}");
+        assert!(
+            headers.contains("webhook-id: 17")
+                && !headers.contains("webhook-signature")
+                && !headers.contains("webhook-timestamp"),
+            "{headers}"
+        );
     }
 
     #[tokio::test]

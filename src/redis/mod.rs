@@ -4,3 +4,4 @@ pub mod client;
 pub mod keys;
 pub mod library;
 pub mod requirements;
+pub mod usage;

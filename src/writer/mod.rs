@@ -6,6 +6,7 @@ pub mod lag;
 mod log_reader;
 mod parked;
 mod rows;
+mod sales;
 mod trim;
 
 use std::sync::Arc;
@@ -79,6 +80,7 @@ struct WriterMetrics {
     parked: Counter,
     parked_now: Gauge,
     stopped: Gauge,
+    sales: sales::Sales,
 }
 
 impl Writer {
@@ -95,6 +97,7 @@ impl Writer {
             parked: counter!(names::WRITER_PARKED, "cell" => label.clone()),
             parked_now: of_cell(names::WRITER_PARKED_NOW),
             stopped: of_cell(names::WRITER_STOPPED),
+            sales: sales::Sales::new(),
         };
         Ok(Self { cell, keys, log_connection, redis, config, metrics })
     }
@@ -169,6 +172,7 @@ impl Writer {
                     .map_err(|_| WriterError::Retry("PostgreSQL does not answer a commit".to_owned()))??;
                 self.metrics.commit_seconds.record(started.elapsed());
                 self.metrics.events.increment(batch.events.len() as u64);
+                self.metrics.sales.count(&batch.events);
                 if parked > 0 {
                     self.metrics.parked.increment(parked);
                     self.metrics.parked_now.set(parked::count(&client, self.cell).await? as f64);
