@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod notifier;
 pub mod outbound;
 pub mod postgres;
+pub mod progress;
 pub mod redis;
 pub mod sandbox;
 pub mod service;

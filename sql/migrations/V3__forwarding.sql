@@ -44,7 +44,6 @@ CREATE TABLE deliveries (
     attempts      integer     NOT NULL,
     last_error    text,
     next_retry_at timestamptz,
-    replay_key    text,
     created_at    timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (sink, cell, seq)
@@ -52,7 +51,6 @@ CREATE TABLE deliveries (
 -- Few rows, however many there are.
 CREATE INDEX deliveries_open ON deliveries (sink, cell, seq) WHERE state IN ('PENDING', 'REPLAY');
 CREATE INDEX deliveries_dead ON deliveries (sink, cell, seq) WHERE state = 'DEAD';
-CREATE INDEX deliveries_replayed ON deliveries (replay_key) WHERE replay_key IS NOT NULL;
 COMMENT ON TABLE deliveries IS 'Events that could not be delivered at once: a row for each that failed, and for each that waits behind one of the same user';
 COMMENT ON COLUMN deliveries.sink IS 'As in sink_cursors';
 COMMENT ON COLUMN deliveries.cell IS 'Number of the cell';
@@ -64,9 +62,22 @@ COMMENT ON COLUMN deliveries.state IS 'PENDING: waits for next_retry_at, and for
 COMMENT ON COLUMN deliveries.attempts IS 'How often it was sent; since it was last replayed';
 COMMENT ON COLUMN deliveries.last_error IS 'Why it failed the last time; NULL: it has not been sent yet';
 COMMENT ON COLUMN deliveries.next_retry_at IS 'When it is sent again; NULL: as soon as the earlier ones of the same user are done, or never again';
-COMMENT ON COLUMN deliveries.replay_key IS 'Operator and Idempotency-Key of the request that replayed it last';
 COMMENT ON COLUMN deliveries.created_at IS 'When the row was written';
 COMMENT ON COLUMN deliveries.updated_at IS 'When the row was last changed; of a row that is DELIVERED, when it was';
+
+CREATE TABLE replays (
+    replay_key text        NOT NULL PRIMARY KEY,
+    request    text        NOT NULL,
+    replayed   bigint      NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE replays IS 'Requests of operators to send dead letters again, so that a repeat answers the same and does nothing';
+COMMENT ON COLUMN replays.replay_key IS 'Operator and Idempotency-Key';
+COMMENT ON COLUMN replays.request IS 'What was to be sent again: one dead letter, all of a sink, or all';
+COMMENT ON COLUMN replays.replayed IS 'How many it was';
+COMMENT ON COLUMN replays.created_at IS 'When it was done';
+COMMENT ON COLUMN replays.updated_at IS 'When the row was last changed';
 
 CREATE TABLE alerts (
     alert_id      bigint      NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -100,15 +111,12 @@ ALTER TABLE restock_notifications
     ADD CONSTRAINT restock_notifications_state_check CHECK (state IN ('WAITING', 'DUE', 'SENT', 'DEAD')),
     ADD COLUMN attempts integer NOT NULL DEFAULT 0,
     ADD COLUMN last_error text,
-    ADD COLUMN next_retry_at timestamptz,
-    ADD COLUMN replay_key text;
-CREATE INDEX restock_notifications_replayed ON restock_notifications (replay_key) WHERE replay_key IS NOT NULL;
+    ADD COLUMN next_retry_at timestamptz;
 CREATE INDEX restock_notifications_due ON restock_notifications (cell, seq) WHERE state IN ('DUE', 'DEAD');
 COMMENT ON COLUMN restock_notifications.state IS 'WAITING: for the product to be back. DUE: it is back, and the user is to be told. SENT: he was told. DEAD: telling him was given up, a person must look';
 COMMENT ON COLUMN restock_notifications.attempts IS 'How often the notice was sent; since it was last replayed';
 COMMENT ON COLUMN restock_notifications.last_error IS 'Why it failed the last time';
 COMMENT ON COLUMN restock_notifications.next_retry_at IS 'When it is sent again; NULL: now, or never again';
-COMMENT ON COLUMN restock_notifications.replay_key IS 'Operator and Idempotency-Key of the request that replayed it last';
 
 -- The event that told of an order's present state, and what became of it at every sink. Nobody is told of an order that was
 -- never paid nor cancelled.

@@ -1,6 +1,7 @@
 //! Configuration: one flat list of settings, each read from the environment (`FLASHSALE_NAME`) or, failing that, from a
 //! TOML file (`name = …`), else its default. Every error is reported at once, before a port opens.
 
+mod contradictions;
 mod source;
 mod value;
 
@@ -8,7 +9,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::outbound;
 pub use source::{ConfigErrors, Source};
 pub use value::{Durations, JwtAlgorithm, Parse, Role, Roles, Secret};
 
@@ -43,12 +43,6 @@ macro_rules! settings {
         }
     };
 }
-
-/// Shorter, and a blocking read would not block, and a loaded machine would look dead.
-const REDIS_TIMEOUT_MIN: Duration = Duration::from_millis(50);
-
-/// Events in one request at most: what a platform can be expected to take at once.
-const FORWARD_BATCH_MAX: usize = 1_000;
 
 /// One line of the reference that `flashsale settings` prints.
 #[derive(Debug)]
@@ -201,11 +195,11 @@ settings! {
     /// Pause between two looks for new events when there were none, in ms.
     forward_interval_ms: Duration = Some("100");
     /// Least time from one commit of the forwarder to the next, in ms.
-    forward_commit_interval_ms: Duration = Some("200");
+    forward_commit_interval_ms: Duration = Some("500");
     /// Events that wait for another try, and behind those, per sink; beyond it the forwarder reads no further.
     forward_waiting_max: usize = Some("100000");
     /// Failed requests in a row after which a sink is spared. 0: never, unless it asks for a pause.
-    breaker_failures_max: u32 = Some("5");
+    breaker_failures_max: u32 = Some("3");
     /// How long a sink is spared before one request tries it again, in ms.
     breaker_open_ms: Duration = Some("10000");
     /// Gets restock notices, as `http(s)://…`. Empty: they stay DUE.
@@ -246,106 +240,6 @@ impl Config {
     pub fn database_url(source: &Source) -> Result<Secret, ConfigErrors> {
         let mut errors = Vec::new();
         source.get("database_url", None, &mut errors).ok_or(ConfigErrors(errors))
-    }
-
-    /// Errors that no setting has alone.
-    fn contradictions(&self) -> Vec<String> {
-        let mut errors = Vec::new();
-        match self.jwt_algorithm {
-            JwtAlgorithm::Hs256 if self.jwt_secret.expose().len() < 32 => {
-                errors.push("jwt_secret: HS256 needs a secret of at least 32 bytes".to_owned());
-            }
-            JwtAlgorithm::EdDsa if self.jwt_public_key_file.as_os_str().is_empty() => {
-                errors.push("jwt_public_key_file: EdDSA needs the PEM file of a public key".to_owned());
-            }
-            _ => {}
-        }
-        // A payment over the gateway is two ops with up to two calls in between: is it known, and if not, charge. A call of Redis may take three times its timeout:
-        // itself, loading the library, itself again.
-        let op_longest = self.http_body_timeout_ms
-            + 2 * self.op_deadline_ms
-            + 3 * self.redis_timeout_ms
-            + 2 * self.gateway_timeout_ms;
-        if self.http_handler_timeout_ms < op_longest {
-            errors.push(format!(
-                "http_handler_timeout_ms: must be at least http_body_timeout_ms + 2 * op_deadline_ms + 3 * redis_timeout_ms + 2 * gateway_timeout_ms, {}",
-                op_longest.as_millis()
-            ));
-        }
-        if self.cancel_window_ms >= Duration::from_hours(24) {
-            errors.push("cancel_window_ms: must be below 86400000 (24 h)".to_owned());
-        }
-        if self.reservation_ttl_ms.is_zero() || self.gateway_recovery_ms < self.gateway_timeout_ms {
-            errors.push("reservation_ttl_ms: above 0; gateway_recovery_ms: at least gateway_timeout_ms".to_owned());
-        }
-        if jiff::tz::TimeZone::get(&self.business_timezone).is_err() {
-            errors.push(format!("business_timezone: {:?} is no IANA time zone", self.business_timezone));
-        }
-        // It is a part of every key, here and at the gateway; braces would move the cell's hash tag.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-        if !(1..=64).contains(&self.redis_namespace.len()) || !self.redis_namespace.bytes().all(plain) {
-            errors.push("redis_namespace: must have 1 to 64 characters of A-Za-z0-9_.-".to_owned());
-        }
-        let positive = [
-            ("lane_ops_max", self.lane_ops_max),
-            ("lane_batches_in_flight_max", self.lane_batches_in_flight_max),
-            ("lane_queue_max", self.lane_queue_max),
-            ("http_connections_max", self.http_connections_max),
-            ("writer_events_max", self.writer_events_max),
-            ("gateway_in_flight_max", self.gateway_in_flight_max),
-            ("sweep_batch_max", self.sweep_batch_max),
-            ("platform_in_flight_max", self.platform_in_flight_max),
-            ("forward_waiting_max", self.forward_waiting_max),
-            ("database_connections_max", self.database_connections_max),
-        ];
-        errors.extend(positive.iter().filter(|(_, n)| *n == 0).map(|(name, _)| format!("{name}: must be above 0")));
-        for (name, amount) in
-            [("charge_max", self.charge_max), ("balance_max", self.balance_max), ("charge_unit", self.charge_unit)]
-        {
-            if !(1..1 << 53).contains(&amount) {
-                errors.push(format!("{name}: must be from 1 to 2^53 - 1"));
-            }
-        }
-        if !(1..=1_000_000).contains(&self.order_quantity_max) {
-            errors.push("order_quantity_max: must be from 1 to 1000000".to_owned());
-        }
-        for (name, events) in
-            [("platform_batch_max", self.platform_batch_max), ("notification_batch_max", self.notification_batch_max)]
-        {
-            if !(1..=FORWARD_BATCH_MAX).contains(&events) {
-                errors.push(format!("{name}: must be from 1 to {FORWARD_BATCH_MAX}"));
-            }
-        }
-        let urls = [
-            ("platform_url", self.platform_url.as_str()),
-            ("notification_webhook", self.notification_webhook.expose()),
-            ("alert_webhook", self.alert_webhook.expose()),
-        ];
-        for (name, url) in urls.iter().filter(|(_, url)| !url.is_empty()) {
-            errors.extend(outbound::url(url, name).err().map(|error| error.to_string()));
-        }
-        if !self.gateway_url.is_empty() {
-            errors.extend(outbound::plain_url(&self.gateway_url, "gateway_url").err().map(|error| error.to_string()));
-        }
-        if self.forward_retry_jitter_percent > 100 {
-            errors.push("forward_retry_jitter_percent: must be from 0 to 100".to_owned());
-        }
-        if !self.kafka_brokers.is_empty() && cfg!(not(feature = "kafka")) {
-            errors.push("kafka_brokers: this service was built without the feature kafka".to_owned());
-        }
-        if self.redis_timeout_ms < REDIS_TIMEOUT_MIN {
-            errors.push(format!("redis_timeout_ms: must be at least {}", REDIS_TIMEOUT_MIN.as_millis()));
-        }
-        if self.instance_dead_after_ms < 3 * self.heartbeat_ms {
-            errors.push("instance_dead_after_ms: must be at least three times heartbeat_ms".to_owned());
-        }
-        if self.http_header_bytes_max < 8192 {
-            errors.push("http_header_bytes_max: must be at least 8192".to_owned());
-        }
-        if !(500..=7000).contains(&self.lane_fields_max) {
-            errors.push("lane_fields_max: must be from 500 to 7000".to_owned());
-        }
-        errors
     }
 }
 

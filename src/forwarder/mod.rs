@@ -16,19 +16,25 @@ pub mod sink;
 mod store;
 mod window;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use metrics::{Gauge, gauge};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::ids::CellId;
 use crate::metrics as names;
+use breaker::Breaker;
 use sink::{Sink, SinkKind};
 
-/// Pause after an error before a forwarder starts over.
+/// Pause after an error before a forwarder starts over; twice as long after each that follows, up to the other: whoever starts
+/// over sends again what was under way.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(8);
 
 /// Why a forwarder stopped.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +77,16 @@ impl Forwarder {
     pub async fn run(&self, stop: CancellationToken) {
         // What went wrong last, so that a rival at work or a database that is away is told once, not twice a second.
         let mut told = String::new();
+        let mut breaker = Breaker::new(self.config.breaker_failures_max, self.config.breaker_open_ms);
+        let mut pause = RESTART_PAUSE;
         while !stop.is_cancelled() {
-            match self.forward_until_error(&stop).await {
+            let started = Instant::now();
+            let forwarded = AssertUnwindSafe(self.forward_until_error(&mut breaker, &stop)).catch_unwind().await;
+            let forwarded = forwarded.unwrap_or_else(|_| Err(ForwardError::Stopped("it panicked: a bug".to_owned())));
+            if started.elapsed() > RESTART_PAUSE_MAX {
+                pause = RESTART_PAUSE;
+            }
+            match forwarded {
                 Ok(()) => {}
                 Err(ForwardError::Retry(why)) => {
                     if why != told {
@@ -89,15 +103,24 @@ impl Forwarder {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(RESTART_PAUSE) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => {}
             }
+            pause = (2 * pause).min(RESTART_PAUSE_MAX);
         }
     }
 
-    async fn forward_until_error(&self, stop: &CancellationToken) -> Result<(), ForwardError> {
+    async fn forward_until_error(&self, breaker: &mut Breaker, stop: &CancellationToken) -> Result<(), ForwardError> {
         let store = store::Store::open(&self.config, self.kind, self.cell).await?;
-        let load = pump::Pump::load(store, self.sink.clone(), self.kind, self.cell, &self.config, self.stopped.clone());
+        let load = pump::Pump::load(
+            store,
+            self.sink.clone(),
+            self.kind,
+            self.cell,
+            &self.config,
+            breaker,
+            self.stopped.clone(),
+        );
         let mut pump = load.await?;
         pump.run(stop).await
     }

@@ -22,18 +22,25 @@ use crate::metrics as names;
 /// Pause between two looks for rows that a person wants to be sent again.
 const REPLAY_PAUSE: Duration = Duration::from_secs(1);
 
+/// Time for one call of PostgreSQL, a little more than the server takes for a statement.
+const CALL_TIMEOUT: Duration = Duration::from_secs(35);
+
 /// Rows that are sent again whose events are read at once.
 const RETRY_EVENTS_MAX: usize = 256;
 
 /// See the module.
-pub(super) struct Pump {
+pub(super) struct Pump<'a> {
     store: Store,
     sink: Arc<Sink>,
+    kind: SinkKind,
     cell: CellId,
     window: Window,
-    breaker: Breaker,
+    /// Outlives this pump: what is known of the sink is not forgotten when PostgreSQL is away for a moment.
+    breaker: &'a mut Breaker,
     /// Requests under way.
     sending: JoinSet<(Batch, Outcome)>,
+    /// What went wrong last.
+    told: String,
     /// Where the cursor is.
     committed: u64,
     /// Events behind the cursor that have rows already; they are not sent from the log.
@@ -91,7 +98,13 @@ impl PumpMetrics {
     }
 }
 
-impl Pump {
+/// The outcome of a call of PostgreSQL, within a time on this side: a server that is frozen does not keep to its own.
+async fn in_time<T>(call: impl Future<Output = Result<T, ForwardError>>) -> Result<T, ForwardError> {
+    let late = |_| Err(ForwardError::Retry("PostgreSQL does not answer".to_owned()));
+    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or_else(late)
+}
+
+impl<'a> Pump<'a> {
     /// Goes on where the forwarder before it was.
     pub(super) async fn load(
         store: Store,
@@ -99,6 +112,7 @@ impl Pump {
         kind: SinkKind,
         cell: CellId,
         config: &Config,
+        breaker: &'a mut Breaker,
         stopped: Gauge,
     ) -> Result<Self, ForwardError> {
         let committed = store.load_cursor().await?;
@@ -115,10 +129,12 @@ impl Pump {
         let metrics = PumpMetrics::new(kind, stopped);
         Ok(Self {
             window: Window::new(limits, committed, store.waiting(now).await?, now),
-            breaker: Breaker::new(config.breaker_failures_max, config.breaker_open_ms),
+            breaker,
             store,
             sink,
+            kind,
             cell,
+            told: String::new(),
             sending: JoinSet::new(),
             committed,
             have_rows,
@@ -158,7 +174,7 @@ impl Pump {
         if !self.may_read() || Instant::now() < self.next.read {
             return Ok(());
         }
-        let events = self.store.page(self.window.read_to()).await?;
+        let events = in_time(self.store.page(self.window.read_to())).await?;
         let Some(to) = events.last().map(|(seq, _)| *seq) else {
             self.next.read = Instant::now() + self.read_pause;
             return Ok(());
@@ -202,18 +218,22 @@ impl Pump {
             return Ok(());
         }
         self.next.replay = now + REPLAY_PAUSE;
-        let seqs = self.store.replayed(RETRY_EVENTS_MAX).await?;
+        let seqs = in_time(self.store.replayed(RETRY_EVENTS_MAX)).await?;
         if seqs.is_empty() {
             return Ok(());
         }
         if seqs.len() == RETRY_EVENTS_MAX {
             self.next.replay = now;
         }
-        let events = self.store.events(&seqs).await?;
+        let events = in_time(self.store.events(&seqs)).await?;
         for seq in seqs.iter().filter(|seq| !events.iter().any(|(found, _)| found == *seq)) {
             self.window.read_unreadable(*seq, "event_log does not have it".to_owned());
         }
+        let found: Vec<u64> = events.iter().filter(|(_, event)| event.is_ok()).map(|(seq, _)| *seq).collect();
         let messages = self.readable(events);
+        for seq in found.iter().filter(|seq| !messages.iter().any(|message| message.seq() == **seq)) {
+            self.window.read_nothing(*seq);
+        }
         self.window.replay(messages, now);
         // At once: until they are written down they would be found again.
         self.commit().await
@@ -227,7 +247,7 @@ impl Pump {
             return Ok(());
         }
         let seqs = self.window.take_due(RETRY_EVENTS_MAX, now);
-        let events = self.store.events(&seqs).await?;
+        let events = in_time(self.store.events(&seqs)).await?;
         let messages = self.readable(events);
         if messages.len() != seqs.len() {
             return Err(ForwardError::Stopped("event_log lacks events that wait in deliveries".to_owned()));
@@ -265,18 +285,19 @@ impl Pump {
         let (now, events) = (Instant::now(), batch.len() as u64);
         match outcome {
             Outcome::Delivered => {
+                self.told.clear();
                 self.breaker.succeeded();
                 self.metrics.delivered.increment(events);
                 self.window.delivered(batch, now);
             }
             Outcome::Refused(why) => {
-                tracing::warn!(events, why, "the sink refused events");
+                self.tell("the sink refused events", &why);
                 self.breaker.succeeded();
                 self.metrics.refused.increment(events);
                 self.window.refused(batch, &why, now);
             }
             Outcome::Unavailable { reason, pause } => {
-                tracing::debug!(events, reason, "events could not be delivered");
+                self.tell("events could not be delivered", &reason);
                 if self.breaker.failed(now, pause) {
                     self.metrics.postponed.increment(events);
                     self.window.postponed(batch);
@@ -287,6 +308,14 @@ impl Pump {
             }
         }
         Ok(())
+    }
+
+    /// Says what went wrong, when it is another thing than the last time.
+    fn tell(&mut self, what: &str, why: &str) {
+        if self.told != why {
+            tracing::warn!(sink = %self.kind, cell = %self.cell, why, "{what}");
+            why.clone_into(&mut self.told);
+        }
     }
 
     async fn commit_if_due(&mut self) -> Result<(), ForwardError> {
@@ -306,7 +335,7 @@ impl Pump {
         if to == self.committed && rows.is_empty() {
             return Ok(());
         }
-        self.store.commit(self.committed, to, &rows).await?;
+        in_time(self.store.commit(self.committed, to, &rows)).await?;
         self.committed = to;
         self.window.committed(Instant::now());
         self.next.commit = Instant::now() + self.commit_pause;

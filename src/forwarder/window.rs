@@ -268,6 +268,12 @@ impl Window {
         self.changed.insert(seq, row);
     }
 
+    /// Notes an event that could not be read once, and that nobody need be told of now that it can be.
+    pub fn read_nothing(&mut self, seq: u64) {
+        self.read_unreadable(seq, String::new());
+        self.changed.entry(seq).and_modify(|row| (row.state, row.error) = (RowState::Delivered, None));
+    }
+
     /// The next batch that may be sent; its lane is busy until it comes back.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         for _ in 0..self.lanes.len() {
@@ -287,7 +293,8 @@ impl Window {
 
     fn take_items(&mut self, lane: usize, now: Instant) -> Vec<Item> {
         let (mut items, mut users) = (Vec::new(), HashSet::new());
-        while items.len() < self.lanes[lane].batch_max {
+        let mut batch_max = self.lanes[lane].batch_max;
+        while items.len() < batch_max {
             let Some(item) = self.lanes[lane].items.pop_front() else { break };
             let queue = self.queues.get(item.message.user());
             match (item.waited, queue) {
@@ -303,13 +310,26 @@ impl Window {
                     continue;
                 }
             }
-            if self.limits.one_per_user && !users.insert(item.message.user().clone()) {
+            let with_it = batch_max.min(self.batch_max_of(&item));
+            let is_second = self.limits.one_per_user && !users.insert(item.message.user().clone());
+            if is_second || items.len() >= with_it {
                 self.lanes[lane].items.push_front(item);
                 break;
             }
+            batch_max = with_it;
             items.push(item);
         }
         items
+    }
+
+    /// How many events may go together with this one. What has failed goes with fewer every time, and alone at last: one event that
+    /// makes every request fail must not take others with it until they are dead.
+    fn batch_max_of(&self, item: &Item) -> usize {
+        let attempts = item.waited.map_or(0, |waited| waited.attempts);
+        if attempts > 0 && attempts >= self.retries_max() {
+            return 1;
+        }
+        self.limits.batch_max.checked_shr(attempts).unwrap_or_default().max(1)
     }
 
     /// The sink has all of it.

@@ -1,6 +1,7 @@
 //! Finding orders: one from Redis or else PostgreSQL, lists from PostgreSQL.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -18,6 +19,9 @@ use crate::engine::reads::{self, Entity};
 use crate::engine::user::UserId;
 use crate::postgres::history;
 use crate::postgres::sync::{self, StoredSync};
+
+/// Longest wait for what became of telling the data platform: the order itself is there already.
+const SYNC_PATIENCE: Duration = Duration::from_millis(250);
 
 /// The last event of an order, whoever's it is: from Redis, which has it the moment it was answered, else from PostgreSQL. 404 only
 /// when PostgreSQL was asked and Redis could say that the order is not on its way there; else 503.
@@ -71,7 +75,8 @@ pub async fn get(app: Arc<App>, request: Request) -> Answer {
 
 /// What became of telling the data platform that the order has this status; `None`: PostgreSQL is away, and nobody knows.
 async fn sync_of(app: &App, id: EntityId, status: &str) -> Option<StoredSync> {
-    match tokio::time::timeout(app.config.database_timeout_ms, sync::of_order(&app.pool, id)).await {
+    let patience = app.config.database_timeout_ms.min(SYNC_PATIENCE);
+    match tokio::time::timeout(patience, sync::of_order(&app.pool, id)).await {
         // PostgreSQL speaks of the status that it has; of a newer one nobody was told yet.
         Ok(Ok(stored)) => Some(stored.and_then(|(told, sync)| (told == status).then_some(sync)).unwrap_or_default()),
         Ok(Err(error)) => {

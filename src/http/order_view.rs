@@ -87,7 +87,7 @@ impl From<StoredSync> for SyncView {
             synced: sync.synced,
             synced_at: sync.synced_at.map(|at| at.to_string()),
             sync_attempts: u32::try_from(sync.attempts).unwrap_or_default(),
-            last_sync_error: sync.last_error.as_deref().map(for_buyers),
+            last_sync_error: sync.last_error.as_deref().filter(|_| !sync.synced).map(for_buyers),
             next_retry_at: sync.next_retry_at.map(|at| at.to_string()),
         }
     }

@@ -16,9 +16,11 @@ mod pauses;
 mod restock;
 mod webhook;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use metrics::gauge;
 use tokio::time::Instant;
 use tokio_postgres::Client;
@@ -91,7 +93,8 @@ impl Notifier {
         // What went wrong last, so that a rival at work or a database that is away is told once, not twice a second.
         let mut told = String::new();
         while !stop.is_cancelled() {
-            if let Err(StartOver(why)) = self.send_until_error(&mut senders, &stop).await
+            let sent = AssertUnwindSafe(self.send_until_error(&mut senders, &stop)).catch_unwind().await;
+            if let Err(StartOver(why)) = sent.unwrap_or_else(|_| Err(StartOver("it panicked: a bug".to_owned())))
                 && why != told
             {
                 tracing::warn!(why, "the notifier starts over");

@@ -181,6 +181,16 @@ impl Which {
     }
 }
 
+/// As a replay is remembered by: `platform-9`, `platform`, `all`.
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(id) => id.fmt(f),
+            Self::All(sink) => f.write_str(sink.map_or("all", Sink::as_str)),
+        }
+    }
+}
+
 /// What came of a request to send dead letters again.
 #[derive(Debug)]
 pub enum Replay {
@@ -188,7 +198,7 @@ pub enum Replay {
     Done(u64),
     /// The same request did it before, for so many.
     Repeated(u64),
-    /// It is no dead letter and never was one.
+    /// It is no dead letter, or not any more.
     NotFound,
     /// The key stands for another request.
     KeyReused,
@@ -196,66 +206,48 @@ pub enum Replay {
     Unknown(DatabaseError),
 }
 
-/// What was replayed under the key: how much of it is what is asked for now, and how much in all.
-const KNOWN: &str = "SELECT count(*) FILTER (WHERE ($2::text IS NULL OR r.sink = $2) \
-         AND ($3::smallint IS NULL OR (r.cell, r.seq) = ($3, $4::bigint))), count(*) \
-     FROM (SELECT sink, cell, seq FROM deliveries WHERE replay_key = $1 \
-         UNION ALL SELECT 'notification', cell, seq FROM restock_notifications WHERE replay_key = $1) r";
-
 /// Hands dead letters to those who send them. Both take up rows in these states, and count their attempts anew.
 const REPLAY: &str = "WITH events AS ( \
-         UPDATE deliveries SET state = 'REPLAY', replay_key = $1, updated_at = now() \
+         UPDATE deliveries SET state = 'REPLAY', updated_at = now() \
          WHERE state = 'DEAD' AND (sink, cell, seq) IN ( \
-             SELECT sink, cell, seq FROM deliveries WHERE state = 'DEAD' AND ($2::text IS NULL OR sink = $2) \
-                 AND ($3::smallint IS NULL OR (cell, seq) = ($3, $4::bigint)) \
-             ORDER BY sink, cell, seq LIMIT $5) \
+             SELECT sink, cell, seq FROM deliveries WHERE state = 'DEAD' AND ($1::text IS NULL OR sink = $1) \
+                 AND ($2::smallint IS NULL OR (cell, seq) = ($2, $3::bigint)) \
+             ORDER BY sink, cell, seq LIMIT $4) \
          RETURNING 1 \
      ), notices AS ( \
-         UPDATE restock_notifications \
-         SET state = 'DUE', attempts = 0, next_retry_at = NULL, replay_key = $1, updated_at = now() \
+         UPDATE restock_notifications SET state = 'DUE', attempts = 0, next_retry_at = NULL, updated_at = now() \
          WHERE state = 'DEAD' AND (cell, seq) IN ( \
              SELECT cell, seq FROM restock_notifications \
-             WHERE state = 'DEAD' AND ($2::text IS NULL OR $2 = 'notification') \
-                 AND ($3::smallint IS NULL OR (cell, seq) = ($3, $4::bigint)) \
-             ORDER BY cell, seq LIMIT $5) \
+             WHERE state = 'DEAD' AND ($1::text IS NULL OR $1 = 'notification') \
+                 AND ($2::smallint IS NULL OR (cell, seq) = ($2, $3::bigint)) \
+             ORDER BY cell, seq LIMIT $4) \
          RETURNING 1 \
      ) SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM notices)";
 
-/// Whether what is not dead now was so: only that has a key.
-const WAS_DEAD: &str = "SELECT EXISTS (SELECT FROM deliveries \
-         WHERE sink = $1::text AND cell = $2::smallint AND seq = $3::bigint AND replay_key IS NOT NULL) \
-     OR ($1::text = 'notification' AND EXISTS (SELECT FROM restock_notifications \
-         WHERE cell = $2::smallint AND seq = $3::bigint AND replay_key IS NOT NULL))";
-
 /// Has dead letters sent again: all that are asked for or none, the oldest first when there are too many for one request.
-/// `key`: operator and idempotency key. The letters remember the last key that replayed them, and that is all that is remembered:
-/// - A key under which they were replayed answers what it did, and does nothing.
-/// - One under which others were replayed (too) is refused. A request for one letter and a request for all of its sink that found
-///   no other are not told apart.
-/// - One under which nothing was dead is as good as new.
+/// `key`: operator and idempotency key; what it did is remembered in the same commit.
 pub async fn replay(pool: &Pool, which: Which, key: &str) -> Result<Replay, DatabaseError> {
-    let (sink, cell, seq) = which.parts();
+    let (request, (sink, cell, seq)) = (which.to_string(), which.parts());
     let mut client = pool.get().await?;
     // Whatever ends before the commit leaves everything as it was.
     let transaction = client.transaction().await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&REPLAY_LOCK]).await?;
     // Read after the lock was taken: what a request before this one committed is seen.
-    let statement = transaction.prepare_cached(KNOWN).await?;
-    let known = transaction.query_one(&statement, &[&key, &sink, &cell, &seq]).await?;
-    let (same, all) = (count_from(&known, 0), count_from(&known, 1));
-    if all > 0 {
-        return Ok(if same == all { Replay::Repeated(all) } else { Replay::KeyReused });
+    let known = "SELECT request, replayed FROM replays WHERE replay_key = $1";
+    if let Some(row) = transaction.query_opt(&transaction.prepare_cached(known).await?, &[&key]).await? {
+        let is_same = row.get::<_, &str>(0) == request;
+        return Ok(if is_same { Replay::Repeated(count_from(&row, 1)) } else { Replay::KeyReused });
     }
     let statement = transaction.prepare_cached(REPLAY).await?;
-    let asked: [&(dyn ToSql + Sync); 5] = [&key, &sink, &cell, &seq, &REPLAY_MAX];
-    let replayed = count_from(&transaction.query_one(&statement, &asked).await?, 0);
+    let asked: [&(dyn ToSql + Sync); 4] = [&sink, &cell, &seq, &REPLAY_MAX];
+    let replayed: i64 = transaction.query_one(&statement, &asked).await?.get(0);
     if replayed == 0 && matches!(which, Which::One(_)) {
-        let statement = transaction.prepare_cached(WAS_DEAD).await?;
-        let was_dead: bool = transaction.query_one(&statement, &[&sink, &cell, &seq]).await?.get(0);
-        return Ok(if was_dead { Replay::Done(0) } else { Replay::NotFound });
+        return Ok(Replay::NotFound);
     }
+    let note = "INSERT INTO replays (replay_key, request, replayed) VALUES ($1, $2, $3)";
+    transaction.execute(&transaction.prepare_cached(note).await?, &[&key, &request, &replayed]).await?;
     Ok(match transaction.commit().await {
-        Ok(()) => Replay::Done(replayed),
+        Ok(()) => Replay::Done(u64::try_from(replayed).unwrap_or_default()),
         Err(error) => Replay::Unknown(error.into()),
     })
 }

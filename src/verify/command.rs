@@ -5,12 +5,15 @@ use std::sync::Arc;
 use anyhow::Context;
 use deadpool_postgres::Pool;
 
-use super::{Report, Verifier, books};
+use super::books::{self, Books};
+use super::findings::Findings;
+use super::{Report, Verifier, tables};
 use crate::cli::print_line;
 use crate::config::Config;
 use crate::engine::cell::{CellShared, GateState};
-use crate::engine::ids::CellId;
-use crate::postgres::gate;
+use crate::engine::ids::{CellId, EntityId};
+use crate::postgres::{DatabaseError, gate};
+use crate::progress::Progress;
 use crate::redis::client::RedisClient;
 use crate::redis::keys::CellKeys;
 use crate::redis::library::Library;
@@ -24,7 +27,10 @@ pub async fn run(config: &Config, as_json: bool) -> anyhow::Result<bool> {
     let mut whole: Option<Report> = None;
     for id in books::opened_cells(&pool).await? {
         let cell = open_for_reading(config, &pool, id).await?;
+        // Gone before anything else is printed, whatever comes of it.
+        let progress = Progress::start(format!("comparing cell {id} with PostgreSQL"));
         let report = Verifier::new(cell, pool.clone()).run().await?;
+        drop(progress);
         match &mut whole {
             Some(whole) => whole.merge(report),
             None => whole = Some(report),
@@ -49,4 +55,26 @@ pub async fn open_for_reading(config: &Config, pool: &Pool, id: CellId) -> anyho
     shared.acknowledge(committed);
     shared.set_gate(GateState::Open(epoch.epoch));
     Ok(shared)
+}
+
+/// Every cell that was ever opened.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn opened_cells(pool: &Pool) -> Result<Vec<CellId>, DatabaseError> {
+    books::opened_cells(pool).await
+}
+
+/// What is wrong with the rows of an order in themselves (amounts, lines, payment, ledger), a sentence each; nothing when
+/// there is no such order.
+///
+/// # Errors
+/// PostgreSQL is away.
+pub async fn order_faults(pool: &Pool, id: EntityId) -> Result<Vec<String>, DatabaseError> {
+    let mut client = pool.get().await?;
+    let books = Books::open(&mut client, id.cell()).await?;
+    let mut findings = Findings::new(id.cell());
+    let last = id.as_i64();
+    tables::compare_orders(&books, (last - 1, last), &mut findings).await?;
+    Ok(findings.into_report().differences.into_iter().map(|difference| difference.detail).collect())
 }

@@ -207,6 +207,11 @@ async fn what_was_tried_often_enough_is_a_dead_letter_with_one_alert_and_can_be_
     })
     .await;
     assert_eq!(platform.book_and_disorder().await.0.len(), 1);
+    // The key stands for that one, though others are dead; and that one is dead no more.
+    let sink = json!({"sink": "platform"});
+    let all = client.admin(Method::POST, "/admin/dead-letters/replay", "replay-one", &sink).await;
+    all.expect_problem(422, "IDEMPOTENCY_KEY_REUSED");
+    client.admin_empty(Method::POST, &path, "replay-again").await.expect_problem(404, "DEAD_LETTER_NOT_FOUND");
     let all =
         client.admin(Method::POST, "/admin/dead-letters/replay", "replay-all", &json!({"sink": "platform"})).await;
     assert_eq!(all.expect(200).body, json!({"replayed": 5}));

@@ -134,6 +134,28 @@ fn what_is_postponed_counts_no_attempt_and_keeps_its_place() {
 }
 
 #[test]
+fn one_event_that_makes_every_request_fail_takes_no_other_with_it() {
+    let mut now = Instant::now();
+    let mut window = window(1, 8, now);
+    window.read((1..=8).map(|seq| message(seq, &format!("u{seq}"))), 8);
+    let (mut requests, mut dead) = (0, Vec::new());
+    while window.done_to() < 8 || window.waiting() > 0 {
+        let mut due = window.take_due(100, now);
+        due.sort_unstable();
+        window.retry(due.into_iter().map(|seq| message(seq, &format!("u{seq}"))).collect());
+        while let Some(batch) = window.next_batch(now) {
+            requests += 1;
+            // Its answer to everything that has 5 in it is 500.
+            if seqs(&batch).contains(&5) { window.failed(batch, "500", now) } else { window.delivered(batch, now) }
+        }
+        dead.extend(changes(&mut window).into_iter().filter(|(_, state, _)| *state == RowState::Dead));
+        window.committed(now);
+        now += Duration::from_secs(1);
+    }
+    assert_eq!((dead, requests < 12), (vec![(5, RowState::Dead, 4)], true), "{requests}");
+}
+
+#[test]
 fn a_sink_may_want_one_event_of_a_user_at_a_time() {
     let now = Instant::now();
     let mut window = Window::new(Limits { one_per_user: true, ..limits(1, 10) }, 0, Vec::new(), now);

@@ -140,7 +140,7 @@ pub async fn replay_all(app: Arc<App>, mut request: Request) -> Answer {
 #[utoipa::path(
     post, path = "/admin/dead-letters/{id}/replay", tag = "forwarding", operation_id = "replayDeadLetter",
     summary = "Sends a dead letter again", params(OptionalKey),
-    responses((status = 200, description = "1, or 0 when it was replayed before", body = ReplayedView))
+    responses((status = 200, description = "1: it is sent again", body = ReplayedView))
 )]
 pub async fn replay_one(app: Arc<App>, mut request: Request) -> Answer {
     let key = request.idempotency_key()?;
