@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Source};
 use crate::dev::{self, DevOptions};
 use crate::http::auth::Minter;
+use crate::inspect::InspectOptions;
 use crate::sandbox::SandboxOptions;
 use crate::service::Service;
 
@@ -66,6 +67,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what Redis, the log and PostgreSQL know about a user, an order or a product, side by side.
+    Inspect(InspectOptions),
+    /// Print a script with which a shell completes this program's arguments: `source <(flashsale completions bash)`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Play the other side: a payment gateway and a data platform with faults to switch on, for development and tests.
     Sandbox(SandboxOptions),
     /// List every setting with its default and meaning.
@@ -118,6 +126,14 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let config = Config::load(&Source::from_process(config.as_deref()))?;
             let is_clean = runtime()?.block_on(crate::verify::command::run(&config, json))?;
             anyhow::ensure!(is_clean, "Redis and PostgreSQL differ");
+            Ok(())
+        }
+        Command::Inspect(options) => runtime()?.block_on(crate::inspect::run(&options)),
+        Command::Completions { shell } => {
+            // Through a buffer: written straight to a pipe that is closed, it would panic.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "flashsale", &mut script);
+            print_line(String::from_utf8(script)?.trim_end());
             Ok(())
         }
         Command::Sandbox(options) => runtime()?.block_on(crate::sandbox::run(options)),

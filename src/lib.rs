@@ -12,6 +12,7 @@ pub mod engine;
 pub mod forwarder;
 pub mod gateway;
 pub mod http;
+pub mod inspect;
 pub mod metrics;
 pub mod notifier;
 pub mod outbound;

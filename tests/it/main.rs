@@ -10,6 +10,7 @@ mod forwarding;
 mod forwarding_faults;
 mod gateway_faults;
 mod headers;
+mod inspect;
 mod journey;
 mod model;
 mod notices;
