@@ -80,6 +80,7 @@ impl Config {
             errors.push("order_quantity_max: must be from 1 to 1000000".to_owned());
         }
         errors.extend(self.forwarding_contradictions());
+        errors.extend(self.dev_contradictions());
         if self.redis_timeout_ms < REDIS_TIMEOUT_MIN {
             errors.push(format!("redis_timeout_ms: must be at least {}", REDIS_TIMEOUT_MIN.as_millis()));
         }
@@ -93,6 +94,13 @@ impl Config {
             errors.push("lane_fields_max: must be from 500 to 7000".to_owned());
         }
         errors
+    }
+
+    /// Of what is for development only.
+    fn dev_contradictions(&self) -> Vec<String> {
+        // Whoever can reach them gets a token.
+        let is_open = self.dev_pages && !(self.listen.ip().is_loopback() && self.ops_listen.ip().is_loopback());
+        is_open.then(|| "dev_pages: listen and ops_listen must be on loopback".to_owned()).into_iter().collect()
     }
 
     /// Of what goes out.

@@ -75,6 +75,9 @@ settings! {
     /// Redis settings that need not be as the service requires, by name (appendonly, appendfsync, no-appendfsync-on-rewrite, maxmemory-policy, lazyfree-lazy-expire), comma separated.
     redis_requirements_waived: String = Some("");
 
+    /// Serves a shop to play in on the public listener, with tokens for whoever asks, and lets the live page start rushes. For `flashsale dev`.
+    dev_pages: bool = Some("false");
+
     /// Algorithm of the tokens: HS256 or EdDSA. A token that names another one is refused.
     jwt_algorithm: JwtAlgorithm = Some("HS256");
     /// Secret of HS256 tokens, at least 32 bytes.

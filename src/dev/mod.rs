@@ -71,6 +71,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     source.set("jwt_audience", JWT_AUDIENCE);
     source.set("listen", format!("127.0.0.1:{}", options.port));
     source.set("ops_listen", format!("127.0.0.1:{}", options.ops_port));
+    source.set("dev_pages", "true");
     // On a port of its own: what a gateway and a data platform would be.
     let sandbox = Sandbox::bind(0).await?;
     let sandbox_url = format!("http://{}", sandbox.address());
@@ -168,7 +169,9 @@ fn print_welcome(facts: &env_file::Facts, path: &Path) {
     let (url, env) = (&facts.url, path.display());
     print_line(&format!(
         "\nflashsale is ready.\n\n  \
-         shop        {url}/api/products\n  \
+         storefront  {url}/\n  \
+         live page   {}/live\n  \
+         products    {url}/api/products\n  \
          operations  {}/readyz  /metrics\n  \
          sandbox     {}/gateway/book  /platform/book\n  \
          user token  {}\n  \
@@ -182,6 +185,6 @@ fn print_welcome(facts: &env_file::Facts, path: &Path) {
          -d '{{\"items\": [{{\"productId\": 1, \"quantity\": 1}}]}}'\n  \
          curl -s $FLASHSALE_URL/api/products/popular\n\n\
          Ctrl-C ends it; the data stays.\n",
-        facts.ops_url, facts.sandbox_url, facts.user_token, facts.admin_token,
+        facts.ops_url, facts.ops_url, facts.sandbox_url, facts.user_token, facts.admin_token,
     ));
 }

@@ -75,6 +75,8 @@ pub struct App {
     pub tokens: TokenCache,
     /// Metrics, to be rendered.
     pub prometheus: PrometheusHandle,
+    /// Who watches the live page.
+    pub live: crate::live::Live,
     /// Metrics of the process itself: CPU, memory, file descriptors.
     pub process: metrics_process::Collector,
     limiter: Option<DefaultKeyedRateLimiter<UserId>>,
@@ -101,6 +103,7 @@ impl App {
             verify,
             tokens,
             prometheus,
+            live: crate::live::Live::default(),
             process: metrics_process::Collector::default(),
             limiter,
             stopping,
@@ -135,6 +138,7 @@ impl App {
     /// From now on not ready.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.live.close();
     }
 
     /// Why this process should get no traffic; empty when it should.

@@ -5,10 +5,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
 use hyper::{HeaderMap, Method, Response};
@@ -21,9 +19,9 @@ use super::admin::{
 use super::app::App;
 use super::auth::Identity;
 use super::problem::{Code, Language, Problem};
-use super::reply::Answer;
+use super::reply::Body;
 use super::request::{IDEMPOTENCY_KEY, Request};
-use super::{balance, cart, coupons, find_order, openapi, operations, orders, payments, products};
+use super::{balance, cart, coupons, find_order, live, openapi, operations, orders, pages, payments, products};
 use crate::metrics as names;
 
 /// Which socket a route lives on.
@@ -56,7 +54,7 @@ pub enum Access {
     Admin,
 }
 
-type Handler = fn(Arc<App>, Request) -> BoxFuture<'static, Answer>;
+type Handler = fn(Arc<App>, Request) -> BoxFuture<'static, Result<Response<Body>, Problem>>;
 
 /// One endpoint.
 pub struct Route {
@@ -89,7 +87,9 @@ macro_rules! routes {
             name: $name,
             access: Access::$access,
             refusals: &[$($(Code::$code),+)?],
-            handler: |app, request| Box::pin($module::$handler(app, request)),
+            handler: |app, request| {
+                Box::pin(async move { $module::$handler(app, request).await.map(|response| response.map(Body::from)) })
+            },
         },)+];
     };
 }
@@ -123,6 +123,9 @@ routes! {
     Public User "POST /api/orders/{id}/cancel" => orders::cancel refuses [OrderNotFound, InvalidOrderState];
     Public User "POST /api/payments" => payments::pay
         refuses [OrderNotFound, InvalidOrderState, AmountMismatch, InsufficientBalance, PaymentDeclined];
+    Public Open "GET /" => pages::page;
+    Public Open "GET /shop/{file}" => pages::file;
+    Public Open "POST /dev/session" => pages::session;
     Public Open "GET /openapi.json" => openapi::public_document;
     Public Open "GET /docs" => openapi::page;
     Public Open "GET /docs/{*file}" => openapi::asset;
@@ -142,6 +145,10 @@ routes! {
     Operations Admin "POST /admin/dead-letters/{id}/replay" => admin_dead_letters::replay_one
         refuses [DeadLetterNotFound];
     Operations Admin "GET /admin/verify" => admin_verify::report;
+    Operations Open "GET /live" => live::page;
+    Operations Open "GET /live/{file}" => live::file;
+    Operations Open "GET /live/events" => live::events;
+    Operations Open "POST /live/rush" => live::rush refuses [ProductNotFound];
     Operations Open "GET /openapi.json" => openapi::operations_document;
     Operations Open "GET /docs" => openapi::page;
     Operations Open "GET /docs/{*file}" => openapi::asset;
@@ -200,7 +207,7 @@ impl Router {
     }
 
     /// Answers one request; every failure becomes a problem document.
-    pub async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
+    pub async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let language = Language::from_accept(request.headers().get(ACCEPT_LANGUAGE));
         let (parts, body) = request.into_parts();
@@ -216,7 +223,7 @@ impl Router {
         };
         let params = matched.params.iter().map(|(_, value)| value.to_owned()).collect();
         let response = match self.admit(route, parts.headers.get(AUTHORIZATION)) {
-            Err(problem) => problem.into_response(language),
+            Err(problem) => problem.into_response(language).map(Body::from),
             Ok(identity) => {
                 let request = Request {
                     route: route.name,
@@ -235,8 +242,8 @@ impl Router {
         response
     }
 
-    fn unmatched(&self, problem: Problem, language: Language, started: Instant) -> Response<Full<Bytes>> {
-        let response = problem.into_response(language);
+    fn unmatched(&self, problem: Problem, language: Language, started: Instant) -> Response<Body> {
+        let response = problem.into_response(language).map(Body::from);
         self.unmatched.count(response.status().as_u16(), started);
         response
     }
@@ -257,7 +264,7 @@ impl Router {
         Ok(Some(identity))
     }
 
-    async fn handle(&self, route: &Route, request: Request, language: Language) -> Response<Full<Bytes>> {
+    async fn handle(&self, route: &Route, request: Request, language: Language) -> Response<Body> {
         let writes = writes(route);
         let key = request.idempotency_key().ok().flatten().or_else(|| request.made_key.clone());
         let answer = AssertUnwindSafe((route.handler)(self.app.clone(), request)).catch_unwind();
@@ -274,7 +281,7 @@ impl Router {
             }
             Err(_) => Err(Problem::new(Code::Unavailable)),
         };
-        answer.unwrap_or_else(|problem| problem.into_response(language))
+        answer.unwrap_or_else(|problem| problem.into_response(language).map(Body::from))
     }
 }
 

@@ -15,6 +15,7 @@ mod journey;
 mod model;
 mod notices;
 mod openapi;
+mod pages;
 mod payments;
 mod reservations;
 mod restock;

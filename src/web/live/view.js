@@ -1,0 +1,258 @@
+// Shows a snapshot.
+
+import { byId, el, keyed, part, setAttribute, setBar, setText, show } from "./dom.js";
+import { UNKNOWN } from "./i18n.js";
+import { createHistory, draw } from "./spark.js";
+import { findings, level } from "./verdict.js";
+
+/** Snapshots that charts reach back: two minutes. */
+const HISTORY = 120;
+
+/** Reasons that are shown. */
+const REASONS_MAX = 6;
+
+const BREAKER = ["told.closed", "told.halfOpen", "told.open"];
+
+export function createView(i18n) {
+  const { t } = i18n;
+  const history = Object.fromEntries(["accepted", "refused", "failed", "p50", "p99"].map((name) => [name, createHistory(HISTORY)]));
+
+  const codeName = (code) => (i18n.has(`code.${code}`) ? t(`code.${code}`) : code);
+  const sinkName = (sink) => (i18n.has(`sink.${sink}`) ? t(`sink.${sink}`) : sink);
+
+  /** Notes what charts show. */
+  function note(snapshot) {
+    history.accepted.push(snapshot.orders.acceptedPerS);
+    history.refused.push(snapshot.orders.refusedPerS);
+    history.failed.push(snapshot.orders.failedPerS);
+    history.p50.push(snapshot.latency.orders.p50Ms);
+    history.p99.push(snapshot.latency.orders.p99Ms);
+  }
+
+  function showAll(snapshot) {
+    showVerdict(snapshot);
+    showOrders(snapshot.orders);
+    showLatency(snapshot.latency, snapshot.lane);
+    showStock(snapshot.stock);
+    showRanking(snapshot.ranking);
+    showCoupons(snapshot.coupons);
+    showProcess(snapshot);
+    showBooks(snapshot);
+    showTold(snapshot.sinks, snapshot.noticesDue);
+    setText(byId("viewers"), t("viewers", { n: i18n.number(snapshot.viewers) }));
+  }
+
+  function showVerdict(snapshot) {
+    const found = findings(snapshot, sinkName);
+    const verdict = level(found);
+    setAttribute(byId("verdict"), "data-level", verdict);
+    setText(byId("verdict-title"), t(`verdict.${verdict}`));
+    const create = ({ level }) =>
+      el("li", { "data-level": level }, el("strong", { "data-part": "what" }), el("span", { "data-part": "do" }));
+    keyed(byId("findings"), found, ({ key, values }) => `${key} ${values.sink ?? ""}`, create, (node, finding) => {
+      const values = readable(finding.values);
+      setAttribute(node, "data-level", finding.level);
+      setAttribute(node, "data-testid", `finding-${finding.key}`);
+      setText(part(node, "what"), t(`finding.${finding.key}`, values));
+      setText(part(node, "do"), t(`finding.${finding.key}.do`, values));
+    });
+    document.title = verdict === "good" ? titleOf(snapshot.orders) : `⚠ ${t(`verdict.${verdict}`)} · flashsale`;
+  }
+
+  /** What a finding tells, written as people read it. */
+  function readable({ n, rate, seconds, duration, ...rest }) {
+    const values = { ...rest };
+    if (n !== undefined) values.n = i18n.number(n);
+    if (rate !== undefined) values.n = i18n.rate(rate);
+    if (seconds !== undefined) values.span = i18n.span(seconds);
+    if (duration !== undefined) values.ms = i18n.ms(duration);
+    return values;
+  }
+
+  const titleOf = (orders) => (orders.acceptedPerS > 0 ? `${i18n.rate(orders.acceptedPerS)}/s · flashsale` : "flashsale live");
+
+  function showOrders(orders) {
+    for (const kind of ["accepted", "refused", "failed"]) {
+      const rate = orders[`${kind}PerS`];
+      setText(byId(`${kind}-per-s`), i18n.rate(rate));
+      setText(byId(`${kind}-total`), t("orders.total", { n: i18n.number(orders[kind]) }));
+      setAttribute(byId(`${kind}-per-s`).parentElement, "data-quiet", String(!(rate > 0)));
+    }
+    const lines = [
+      { name: "accepted", history: history.accepted, isFilled: true },
+      { name: "refused", history: history.refused },
+      { name: "failed", history: history.failed },
+    ];
+    const top = draw(byId("orders-spark"), lines, 10);
+    setText(byId("orders-top"), t("orders.top", { n: i18n.number(top) }));
+
+    const reasons = [...orders.failures.map((code) => ({ ...code, isFailure: true })), ...orders.refusals];
+    reasons.sort((a, b) => (b.perS ?? 0) - (a.perS ?? 0) || b.total - a.total);
+    const shown = reasons.slice(0, REASONS_MAX);
+    const most = Math.max(1, ...shown.map((reason) => reason.total));
+    keyed(byId("reasons"), shown, (reason) => reason.code, createReason, (node, reason) => {
+      setText(part(node, "name"), codeName(reason.code));
+      const rate = reason.perS > 0 ? `${i18n.rate(reason.perS)}/s · ` : "";
+      setText(part(node, "count"), rate + i18n.number(reason.total));
+      setAttribute(part(node, "bar"), "data-level", reason.isFailure ? "bad" : "warn");
+      setBar(part(node, "bar"), reason.total / most);
+    });
+    show(byId("no-reasons"), shown.length === 0);
+  }
+
+  function createReason(reason) {
+    return el(
+      "li",
+      { title: reason.code, "data-testid": `reason-${reason.code}` },
+      el("span", { "data-part": "name" }),
+      el("strong", { "data-part": "count" }),
+      el("span", { class: "bar", "data-part": "bar", "aria-hidden": "true" }, el("span")),
+    );
+  }
+
+  function showLatency(latency, lane) {
+    for (const name of ["orders", "redis"]) {
+      setText(byId(`${name}-p50`), i18n.ms(latency[name].p50Ms));
+      setText(byId(`${name}-p99`), i18n.ms(latency[name].p99Ms));
+    }
+    draw(byId("latency-spark"), [{ name: "p50", history: history.p50 }, { name: "p99", history: history.p99 }], 5);
+    setText(byId("lane-queue"), i18n.number(lane.queue));
+    setText(byId("lane-batch"), i18n.number(lane.opsPerBatch, 1));
+  }
+
+  function showStock(stock) {
+    setText(byId("stock-as-of"), stock ? t("stock.asOf", { time: i18n.time(stock.asOf) }) : UNKNOWN);
+    setText(byId("stock-more"), stock?.more > 0 ? t("stock.more", { n: i18n.number(stock.more) }) : "");
+    keyed(byId("stock-bars"), stock?.products ?? [], (product) => product.productId, createBar, (node, product) => {
+      const left = i18n.number(product.stock);
+      const all = product.stock + product.sold;
+      const share = all > 0 ? product.stock / all : 0;
+      setText(part(node, "name"), product.name);
+      setText(part(node, "left"), product.stock > 0 ? t("stock.left", { n: left }) : t("stock.soldOut"));
+      setText(part(node, "detail"), [windowOf(product), t("stock.sold", { n: i18n.number(product.sold) })].filter(Boolean).join(" · "));
+      setAttribute(node, "data-testid", `stock-${product.productId}`);
+      meter(part(node, "bar"), share, t("stock.meter", { name: product.name, n: left }));
+    });
+  }
+
+  function windowOf(product) {
+    if (product.window === "UPCOMING") return t("stock.upcoming", { time: i18n.time(product.startsAt) });
+    if (product.window === "OVER") return t("stock.over");
+    if (product.window === "OPEN" && product.endsAt !== null) return t("stock.open", { time: i18n.time(product.endsAt) });
+    return "";
+  }
+
+  function createBar() {
+    return el(
+      "li",
+      {},
+      el("span", { "data-part": "name" }),
+      el("span", { class: "left", "data-part": "left" }),
+      el("div", { class: "bar", "data-part": "bar", role: "meter", "aria-valuemin": 0, "aria-valuemax": 100 }, el("span")),
+      el("span", { class: "detail", "data-part": "detail" }),
+    );
+  }
+
+  function meter(bar, share, label) {
+    setAttribute(bar, "aria-valuenow", Math.round(share * 100));
+    setAttribute(bar, "aria-label", label);
+    setAttribute(bar, "data-level", share <= 0.1 ? "bad" : share <= 0.3 ? "warn" : null);
+    setBar(bar, share);
+  }
+
+  function showRanking(ranking) {
+    const ranked = ranking.map((product, i) => ({ ...product, place: i + 1 }));
+    const create = () =>
+      el(
+        "li",
+        {},
+        el("span", { class: "place", "data-part": "place" }),
+        el("span", { "data-part": "name" }),
+        el("span", { class: "sold", "data-part": "sold" }),
+      );
+    keyed(byId("ranks"), ranked, (product) => product.productId, create, (node, product) => {
+      setText(part(node, "place"), product.place);
+      setText(part(node, "name"), product.name);
+      setText(part(node, "sold"), t("ranking.sold", { n: i18n.number(product.sold) }));
+    });
+    show(byId("no-ranks"), ranked.length === 0);
+  }
+
+  function showCoupons(coupons) {
+    show(byId("coupons"), coupons.length > 0);
+    keyed(byId("coupon-bars"), coupons, (coupon) => coupon.couponId, createBar, (node, coupon) => {
+      const left = t("coupons.left", { n: i18n.number(coupon.remaining), total: i18n.number(coupon.total) });
+      setText(part(node, "name"), coupon.name);
+      setText(part(node, "left"), left);
+      meter(part(node, "bar"), coupon.total > 0 ? coupon.remaining / coupon.total : 0, `${coupon.name}: ${left}`);
+    });
+  }
+
+  function showProcess(snapshot) {
+    const isReady = snapshot.notReady.length === 0;
+    pill("readiness", isReady ? "good" : "bad", t(isReady ? "process.ready" : "process.notReady"));
+    keyed(byId("not-ready"), snapshot.notReady, (reason) => reason, () => el("li"), (node, reason) => setText(node, reason));
+    const create = () => el("div", {}, el("dt", { "data-part": "name" }), el("dd", { "data-part": "state" }));
+    keyed(byId("gates"), snapshot.gates, (gate) => gate.cell, create, (node, gate) => {
+      setText(part(node, "name"), t("process.gate", { cell: gate.cell }));
+      setText(part(node, "state"), gate.isOpen ? t("process.open", { epoch: gate.epoch }) : t("process.closed"));
+      setAttribute(node, "data-level", gate.isOpen ? "good" : "bad");
+      setAttribute(node, "data-testid", `gate-${gate.cell}`);
+    });
+    fact("script-errors", i18n.number(snapshot.lane.scriptErrors), snapshot.lane.scriptErrors > 0 ? "bad" : null);
+    fact("held", i18n.number(snapshot.heldTooLong), snapshot.heldTooLong > 0 ? "warn" : null);
+  }
+
+  function showBooks({ at, log, verify }) {
+    const isKnown = verify.differences !== null;
+    const differ = verify.differences > 0;
+    const state = !isKnown ? "unknown" : differ ? "differ" : "agree";
+    pill("books-state", !isKnown ? null : differ ? "bad" : "good", t(`books.${state}`));
+    fact("writer-lag", lagOf(log), log.lagSeconds >= 10 ? "warn" : null);
+    fact("committed", i18n.rate(log.committedPerS), null);
+    fact("log-entries", i18n.number(log.entries), null);
+    fact("parked", i18n.number(log.parked), log.parked > 0 ? "bad" : null);
+    fact("differences", i18n.number(verify.differences), differ ? "bad" : null);
+    fact("compared", verify.last === null ? UNKNOWN : t("books.ago", { span: i18n.span(Math.max(0, at / 1000 - verify.last)) }), null);
+  }
+
+  function lagOf({ lagEvents, lagSeconds }) {
+    if (lagEvents === null) return UNKNOWN;
+    if (lagEvents === 0) return t("books.upToDate");
+    return t("books.lagValue", { events: i18n.number(lagEvents), span: i18n.span(lagSeconds) });
+  }
+
+  function showTold(sinks, due) {
+    const columns = ["name", "state", "lag", "waiting", "dead", "rate"];
+    const create = () =>
+      el("tr", {}, ...columns.map((column, i) => el(i === 0 ? "th" : "td", { "data-part": column, scope: i === 0 ? "row" : null })));
+    keyed(byId("sinks"), sinks, (sink) => sink.sink, create, (node, sink) => {
+      setAttribute(node, "data-testid", `sink-${sink.sink}`);
+      setText(part(node, "name"), sinkName(sink.sink));
+      const state = sink.isStopped ? "told.stopped" : BREAKER[sink.breaker ?? 0];
+      setText(part(node, "state"), sink.breaker === null && !sink.isStopped ? UNKNOWN : t(state));
+      setAttribute(part(node, "state"), "data-level", sink.isStopped || sink.breaker === 2 ? "bad" : sink.breaker === 1 ? "warn" : null);
+      setText(part(node, "lag"), lagOf(sink));
+      setText(part(node, "waiting"), i18n.number(sink.waiting));
+      setText(part(node, "dead"), i18n.number(sink.deadLetters));
+      setAttribute(part(node, "dead"), "data-level", sink.deadLetters > 0 ? "warn" : null);
+      setText(part(node, "rate"), i18n.rate(sink.deliveredPerS));
+    });
+    show(byId("no-sinks"), sinks.length === 0);
+    const { restock = 0, alert = 0 } = due;
+    const isDue = restock + alert > 0;
+    setText(byId("notices-due"), isDue ? t("told.due", { restock: i18n.number(restock), alert: i18n.number(alert) }) : "");
+  }
+
+  function pill(id, wanted, text) {
+    setAttribute(byId(id), "data-level", wanted);
+    setText(byId(id), text);
+  }
+
+  function fact(id, text, wanted) {
+    setText(byId(id), text);
+    setAttribute(byId(id), "data-level", wanted);
+  }
+
+  return { note, showAll, codeName };
+}
