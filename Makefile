@@ -1,7 +1,7 @@
 # What people and CI run; `make` alone lists it. ARGS="…" goes to the program that a target runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench fuzz-api lint
+.PHONY: help setup run test test-browser bench fuzz-api lint
 # One build at a time: they would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -9,7 +9,7 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what is missing on this machine
 	@scripts/setup
@@ -19,6 +19,10 @@ run: setup ## Builds and runs everything: Redis, PostgreSQL and the service (ARG
 
 test: setup lint ## Checks format, lints and docs, and runs every test on real Redis and PostgreSQL
 	cargo test --workspace --locked --features kafka $(ARGS)
+
+test-browser: setup ## Plays a sale in headless Chromium, which it installs when it is missing (screenshots: target/browser)
+	@scripts/setup --browser
+	cargo test --locked --features kafka --test browser -- --test-threads 1 $(ARGS)
 
 bench: setup ## Load and comparison in one run: a table, and target/bench/summary.json
 	cargo build --release --locked --workspace

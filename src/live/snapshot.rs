@@ -315,7 +315,7 @@ impl OrdersView {
 }
 
 fn sum(counts: &BTreeMap<String, f64>) -> f64 {
-    counts.values().sum()
+    counts.values().fold(0.0, |sum, count| sum + count)
 }
 
 impl LatencyView {
