@@ -43,11 +43,11 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
-    /// Print a token for a service that `flashsale dev` set up.
+    /// Print a token: for the service that the environment configures (as in its container), or that `flashsale dev` set up.
     Token {
-        /// Data folder of `flashsale dev`.
-        #[arg(long, default_value = dev::DATA_DEFAULT)]
-        data: PathBuf,
+        /// Data folder of `flashsale dev`; without it the environment's settings count, if there are any, else the folder `data`.
+        #[arg(long)]
+        data: Option<PathBuf>,
         /// User id: 1 to 64 characters of A-Za-z0-9_|:.@-
         #[arg(long)]
         user: String,
@@ -117,8 +117,15 @@ fn execute(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Token { data, user, role, ttl } => {
-            let secret = dev::env_file::read(&data, "JWT_SECRET")?;
-            let minter = Minter::new(&secret.into(), dev::JWT_ISSUER, dev::JWT_AUDIENCE)?;
+            let source = Source::from_process(None);
+            let minter = if data.is_none() && source.has("jwt_secret") {
+                let config = Config::load(&source)?;
+                Minter::new(&config.jwt_secret, &config.jwt_issuer, &config.jwt_audience)?
+            } else {
+                let folder = data.unwrap_or_else(|| PathBuf::from(dev::DATA_DEFAULT));
+                let secret = dev::env_file::read(&folder, "JWT_SECRET")?;
+                Minter::new(&secret.into(), dev::JWT_ISSUER, dev::JWT_AUDIENCE)?
+            };
             print_line(&minter.mint(&user, role.is_some(), ttl)?);
             Ok(())
         }

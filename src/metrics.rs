@@ -91,6 +91,8 @@ metrics_list! {
     counter SWEPT = "flashsale_swept_total";
     /// Orders that have been held, cards that have waited for their money back, and charges that have been pending for longer than `held_alert_ms`.
     gauge ORDERS_HELD_TOO_LONG = "flashsale_orders_held_too_long";
+    /// Orders that wait for their payment, or for the gateway's answer, by status.
+    gauge OPEN_ORDERS = "flashsale_open_orders";
     /// Events that a sink has not passed yet, by sink and cell.
     gauge FORWARD_LAG_EVENTS = "flashsale_forward_lag_events";
     /// Age of the oldest event that a sink has not passed yet, by sink and cell, in seconds.

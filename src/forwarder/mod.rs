@@ -89,6 +89,7 @@ impl Forwarder {
             match forwarded {
                 Ok(()) => {}
                 Err(ForwardError::Retry(why)) => {
+                    self.stopped.set(0.0);
                     if why != told {
                         tracing::warn!(sink = %self.kind, cell = %self.cell, why, "the forwarder starts over");
                         told = why;

@@ -116,6 +116,16 @@ pub async fn held_since(pool: &Pool, before: Timestamp) -> Result<i64, DatabaseE
     Ok(client.query_one(&statement, &[&before]).await?.get(0))
 }
 
+/// How many orders wait for their payment, and how many are held.
+pub async fn open_orders(pool: &Pool) -> Result<(i64, i64), DatabaseError> {
+    let client = pool.get().await?;
+    let sql = "SELECT count(*) FILTER (WHERE status = 'PENDING_PAYMENT'), count(*) FILTER (WHERE status = 'HELD') \
+               FROM orders WHERE status IN ('PENDING_PAYMENT', 'HELD')";
+    let statement = client.prepare_cached(sql).await?;
+    let row = client.query_one(&statement, &[]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
 /// The event that made the order `id` what it is now, parked or not; `None` when PostgreSQL has no event of it.
 pub async fn last_event(pool: &Pool, id: EntityId) -> Result<Option<Event>, DatabaseError> {
     let (applied, parked) = (applied_event(pool, id).await?, parked_event(pool, id).await?);

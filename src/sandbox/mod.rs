@@ -67,13 +67,18 @@ pub struct SandboxOptions {
     /// Port on loopback; 0: any free one.
     #[arg(long, default_value_t = 8082)]
     pub port: u16,
+    /// Address and port in place of loopback, as a container needs it. Whoever reaches it can switch faults on.
+    #[arg(long, conflicts_with = "port")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Runs until SIGINT or SIGTERM. Prints one line, `sandbox http://127.0.0.1:PORT`, as soon as it can be called.
 pub async fn run(options: SandboxOptions) -> anyhow::Result<()> {
-    let SandboxOptions { port } = options;
     let stop = stop_signal()?;
-    let sandbox = Sandbox::bind(port).await?;
+    let sandbox = match options.listen {
+        Some(address) => Sandbox::bind_to(address).await?,
+        None => Sandbox::bind(options.port).await?,
+    };
     print_line(&format!("sandbox http://{}", sandbox.address()));
     sandbox.run(stop).await;
     Ok(())
@@ -88,7 +93,11 @@ pub struct Sandbox {
 impl Sandbox {
     /// Binds to a port of 127.0.0.1; 0: any free one.
     pub async fn bind(port: u16) -> anyhow::Result<Self> {
-        let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::bind_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+    }
+
+    /// Binds to any address.
+    pub async fn bind_to(asked: SocketAddr) -> anyhow::Result<Self> {
         let socket = TcpListener::bind(asked).await.map_err(|e| anyhow::anyhow!("cannot listen on {asked}: {e}"))?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })

@@ -91,12 +91,21 @@ fn count_swept(is_finished: bool) {
     counter!(names::SWEPT, "outcome" => if is_finished { "finished" } else { "postponed" }).increment(1);
 }
 
-/// Keeps the gauge of orders that have been held for too long, for ever, and alerts people while there are any.
+/// Keeps the gauges of open orders, and of those that have been held for too long, for ever, and alerts people while there are any.
 pub async fn watch_held(pool: &deadpool_postgres::Pool, alert_after: Duration) {
     let held = gauge!(names::ORDERS_HELD_TOO_LONG);
+    let of_status = |status: OrderStatus| gauge!(names::OPEN_ORDERS, "status" => status.as_str());
+    let (waiting_now, held_now) = (of_status(OrderStatus::PendingPayment), of_status(OrderStatus::Held));
     // Whether there were any when it was last noted: PostgreSQL hears of changes only.
     let mut noted = None;
     loop {
+        match history::open_orders(pool).await {
+            Ok((waiting, held)) => {
+                waiting_now.set(waiting as f64);
+                held_now.set(held as f64);
+            }
+            Err(error) => tracing::debug!(%error, "open orders were not counted"),
+        }
         let before = Timestamp::now() - alert_after;
         match history::held_since(pool, before).await {
             Ok(count) => {

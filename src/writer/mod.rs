@@ -134,6 +134,9 @@ impl Writer {
             .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&WRITER_LOCK, &i32::from(self.cell.as_i16())])
             .await?;
         if !lock.get::<_, bool>(0) {
+            // These figures are those of the one who is at work.
+            self.metrics.stopped.set(0.0);
+            self.metrics.parked_now.set(0.0);
             return Err(WriterError::Retry("another writer is at work".to_owned()));
         }
         let statements = apply::Statements::prepare(&client).await?;

@@ -2,8 +2,10 @@
 //! pair of servers shared by all tests that do not break them.
 
 mod carts;
+mod compose;
 mod contract;
 mod coupons;
+mod dashboards;
 mod engine_ops;
 mod faults;
 mod forwarding;
