@@ -89,10 +89,18 @@ impl Browser {
         element.text().await.unwrap_or_default()
     }
 
+    /// Clicks, and again where the page drew the element anew or something lay over it: such a click did nothing.
     pub async fn click(&self, id: &str) {
         let css = format!("[data-testid='{id}']");
-        let element = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(&css)).await.expect(id);
-        element.click().await.unwrap_or_else(|error| panic!("{id}: {error}"));
+        let started = Instant::now();
+        loop {
+            let element = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(&css)).await.expect(id);
+            match element.click().await {
+                Ok(()) => return,
+                Err(error) => assert!(started.elapsed() < PATIENCE, "{id}: {error}"),
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
     }
 
     pub async fn write(&self, id: &str, text: &str) {
