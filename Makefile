@@ -1,12 +1,15 @@
 # What people and CI run; `make` alone lists it. ARGS="…" goes to the program that a target runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser bench fuzz-api lint
+.PHONY: help setup run test test-browser bench load rehearsal fuzz-api lint
 # One build at a time: they would only wait for each other's lock.
 .NOTPARALLEL:
 
 # Where rustup puts cargo; a shell that is no login shell may not look there.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# What is not in the default build is tested all the same.
+FEATURES := kafka
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,15 +21,26 @@ run: setup ## Builds and runs everything: Redis, PostgreSQL and the service (ARG
 	cargo run --release --locked --bin flashsale -- dev $(ARGS)
 
 test: setup lint ## Checks format, lints and docs, and runs every test on real Redis and PostgreSQL
-	cargo test --workspace --locked --features kafka $(ARGS)
+	cargo test --workspace --locked --features $(FEATURES) $(ARGS)
 
 test-browser: setup ## Plays a sale in headless Chromium, which it installs when it is missing (screenshots: target/browser)
 	@scripts/setup --browser
-	cargo test --locked --features kafka --test browser -- --test-threads 1 $(ARGS)
+	cargo test --locked --features $(FEATURES) --test browser -- --test-threads 1 $(ARGS)
 
 bench: setup ## Load and comparison in one run: a table, and target/bench/summary.json
 	cargo build --release --locked --workspace
 	target/release/loadtests bench $(ARGS)
+
+SCENARIO ?= rush
+USERS ?= 200
+TIME ?= 30s
+load: setup ## Plays users against a shop of its own and checks its books (SCENARIO=rush USERS=200 TIME=30s; report: target/load)
+	cargo build --release --locked --workspace
+	target/release/loadtests load --scenario $(SCENARIO) --users $(USERS) --time $(TIME) $(ARGS)
+
+rehearsal: setup ## Finds out how many orders this machine sustains and what stops it: target/load/rehearsal.html
+	cargo build --release --locked --workspace
+	target/release/loadtests rehearsal $(ARGS)
 
 fuzz-api: setup ## Fuzzes the API as its OpenAPI documents describe it (FUZZ_SECONDS=90 each; the first time it needs the network)
 	cargo build --release --locked --bin flashsale
@@ -34,6 +48,6 @@ fuzz-api: setup ## Fuzzes the API as its OpenAPI documents describe it (FUZZ_SEC
 
 lint: ## Format, clippy and documentation, without a warning
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked --features kafka -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features $(FEATURES) -- -D warnings
 	cargo clippy --workspace --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features kafka
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --features $(FEATURES)

@@ -36,6 +36,12 @@ impl Progress {
         self.0.set_message(phase);
     }
 
+    /// The next step begins: this one.
+    pub fn step(&self, phase: impl Into<Cow<'static, str>>) {
+        self.0.inc(1);
+        self.phase(phase);
+    }
+
     /// So many steps are done, in all.
     pub fn reach(&self, count: u64) {
         self.0.set_position(count);
@@ -74,6 +80,8 @@ mod tests {
         steps.phase("still counting");
         assert!(steps.0.is_hidden());
         assert_eq!((steps.0.position(), steps.0.length(), steps.0.message().as_str()), (2, Some(3), "still counting"));
+        steps.step("nearly there");
+        assert_eq!((steps.0.position(), steps.0.message().as_str()), (3, "nearly there"));
         let spinner = Progress::on(false, None, "waiting".into());
         assert!(spinner.0.is_hidden() && spinner.0.length().is_none());
     }

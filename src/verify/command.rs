@@ -27,10 +27,9 @@ pub async fn run(config: &Config, as_json: bool) -> anyhow::Result<bool> {
     let mut whole: Option<Report> = None;
     for id in books::opened_cells(&pool).await? {
         let cell = open_for_reading(config, &pool, id).await?;
-        // Gone before anything else is printed, whatever comes of it.
-        let progress = Progress::start(format!("comparing cell {id} with PostgreSQL"));
-        let report = Verifier::new(cell, pool.clone()).run().await?;
-        drop(progress);
+        // Gone with the verifier, so before anything else is printed.
+        let progress = Arc::new(Progress::steps(Verifier::STEPS, format!("cell {id}")));
+        let report = Verifier::new(cell, pool.clone()).with_progress(progress).run().await?;
         match &mut whole {
             Some(whole) => whole.merge(report),
             None => whole = Some(report),

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use crate::engine::cell::CellShared;
 use crate::engine::reads::{self, FIELDS_MAX, ReadError, Walk};
 use crate::postgres::DatabaseError;
+use crate::progress::Progress;
 use books::Books;
 use columns::{Column, Fields};
 use findings::Findings;
@@ -88,18 +89,29 @@ pub struct Verifier {
     cell: Arc<CellShared>,
     pool: Pool,
     patience: Duration,
+    progress: Option<Arc<Progress>>,
 }
 
 impl Verifier {
+    /// Steps of a comparison, for who shows how far it is: each column, deadlines, what is open, rankings, tables.
+    pub const STEPS: u64 = Column::ALL.len() as u64 + 4;
+
     /// Compares `cell`, which only has to be open for reading. Takes one connection of `pool` at a time.
     pub fn new(cell: Arc<CellShared>, pool: Pool) -> Self {
-        Self { cell, pool, patience: WRITER_PATIENCE }
+        Self { cell, pool, patience: WRITER_PATIENCE, progress: None }
     }
 
     /// With another bound on waiting for the writer.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Shows how far it is, in [`Verifier::STEPS`] steps.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Arc<Progress>) -> Self {
+        self.progress = Some(progress);
         self
     }
 
@@ -123,13 +135,24 @@ impl Verifier {
 
     async fn compare(&self, findings: &mut Findings) -> Result<(), Stop> {
         for column in Column::ALL {
+            self.begin(column.name());
             self.compare_from_redis(column, findings).await?;
             self.compare_from_postgres(column, findings).await?;
         }
+        self.begin("deadlines");
         self.compare_due(Walk::Due, findings).await?;
+        self.begin("what is open");
         self.compare_due(Walk::Open, findings).await?;
+        self.begin("rankings");
         self.compare_sales(findings).await?;
+        self.begin("tables");
         self.compare_tables(findings).await
+    }
+
+    fn begin(&self, step: &str) {
+        if let Some(progress) = &self.progress {
+            progress.step(format!("cell {}: {step}", self.cell.id));
+        }
     }
 
     /// Every field that Redis has.

@@ -3,9 +3,10 @@
 use anyhow::Result;
 use fred::interfaces::KeysInterface as _;
 
-use super::accounting::cpu;
+use super::Bench;
 use super::servers::Servers;
-use super::{Bench, child};
+use crate::shared::accounting::cpu;
+use crate::shared::child;
 
 const KEY: &str = "bench:hset";
 

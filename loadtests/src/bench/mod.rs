@@ -4,20 +4,16 @@
 //! database of its own, which is dropped before the next phase, so that nobody pays for another's vacuum; Redis is
 //! stopped before the seed design gets the machine.
 
-mod accounting;
 mod check;
-mod child;
 mod figures;
 pub mod floor;
 mod hset;
-mod http;
+mod lag;
 mod machine;
 mod plan;
 pub mod platform;
-mod progress;
 mod report;
 mod responder;
-mod scrape;
 mod seed_design;
 mod servers;
 mod service;
@@ -32,6 +28,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use flashsale::progress::Progress;
 use tokio::signal::unix::{SignalKind, signal};
 
 use figures::Figures;
@@ -49,6 +46,9 @@ use wrk::Wrk;
 /// One op per call, and as many calls in flight as keep Redis busy: what a service without lanes would do.
 const ONE_OP_PER_CALL: [(&str, &str); 2] =
     [("FLASHSALE_LANE_OPS_MAX", "1"), ("FLASHSALE_LANE_BATCHES_IN_FLIGHT_MAX", "64")];
+
+/// What is shown while it runs: so many phases.
+const STEPS: u64 = 11;
 
 /// Arguments of `loadtests bench`.
 #[derive(Debug, Args)]
@@ -136,44 +136,45 @@ async fn measure(options: &Options) -> Result<Summary> {
     let data_path = data.path().to_path_buf();
     let bench = Bench { plan, hot_products: options.products, out, data: data_path, tools, tokens };
 
-    step("the floor: bare HTTP");
+    let progress = Progress::steps(STEPS, "");
+    progress.step("the floor: bare HTTP");
     let floor_per_s = floor::measure(&bench).await?;
 
     let servers = Servers::start(&bench.data).await?;
     let machine = Machine::look(&servers).await?;
 
-    step("orders in batches");
+    progress.step("orders in batches");
     let settings: Vec<_> = options.set.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut trial = Trial::open(&bench, &servers, "bench_batched", &settings).await?;
     let batched = trial.measure(plan.batched_warm_up, plan.batched).await?;
-    step("a product with none left");
+    progress.step("a product with none left");
     let sold_out_per_s = trial.sold_out(plan.sold_out).await?;
-    step("coupons, and one with none left");
+    progress.step("coupons, and one with none left");
     let coupons = trial.coupons(&plan).await?;
-    step("the books");
+    progress.step("the books");
     let mut violations = trial.close().await?;
 
-    step("orders with the forwarder at work");
+    progress.step("orders with the forwarder at work");
     let platform = Responder::start(&bench, "platform").await?;
     let platform_url = format!("http://{}/", platform.address);
     let settings = [("FLASHSALE_PLATFORM_URL", platform_url.as_str())];
     let mut trial = Trial::open(&bench, &servers, "bench_forwarded", &settings).await?;
     let forwarded = trial.measure(plan.forwarded_warm_up, plan.forwarded).await?;
-    step("the books");
+    progress.step("the books");
     violations.extend(trial.untold(platform.address).await?);
     violations.extend(trial.close().await?);
     drop(platform);
 
-    step("plain HSET");
+    progress.step("plain HSET");
     let redis_hset_us = hset::measure(&bench, &servers).await?;
 
-    step("orders with one op per call");
+    progress.step("orders with one op per call");
     let mut trial = Trial::open(&bench, &servers, "bench_single", &ONE_OP_PER_CALL).await?;
     let single = trial.measure(plan.single_warm_up, plan.single).await?;
-    step("the books");
+    progress.step("the books");
     violations.extend(trial.close().await?);
 
-    step("the seed design");
+    progress.step("the seed design");
     let Servers { redis, postgres } = servers;
     drop(redis);
     let seed_design = seed_design::measure(&bench, &postgres).await?;
@@ -191,10 +192,6 @@ async fn measure(options: &Options) -> Result<Summary> {
     };
     let figures = phases.figures();
     Ok(Summary { figures, violations, machine, quick: options.quick, hot_products: options.products })
-}
-
-fn step(what: &str) {
-    eprintln!("bench: {what}");
 }
 
 impl Phases {

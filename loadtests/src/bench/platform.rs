@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use super::http;
+use crate::shared::http;
 
 /// Largest id that is remembered, a bit each: far more than any run makes.
 const IDS_MAX: usize = 200_000_000;

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 
-use super::{Bench, child};
+use super::Bench;
+use crate::shared::child;
 
 /// Longest time until a responder listens.
 const START_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,7 +6,8 @@ use flashsale::dev::services::PrivatePostgres;
 use tokio_postgres::Client as Postgres;
 
 use super::plan::{CHARGE, PRICE, SEED_DESIGN_CLIENTS, STOCK, THREADS, USERS};
-use super::{Bench, child, servers};
+use super::{Bench, servers};
+use crate::shared::child;
 
 const SCHEMA: &str = include_str!("../../pgbench/seed_design_schema.sql");
 const TRANSACTION: &str = include_str!("../../pgbench/seed_design.sql");

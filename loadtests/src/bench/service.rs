@@ -9,8 +9,9 @@ use hyper::StatusCode;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
+use super::Bench;
 use super::tokens::{AUDIENCE, ISSUER};
-use super::{Bench, child, http};
+use crate::shared::{child, http};
 
 /// Longest time until it may take traffic.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::Bench;
-use super::http::Http;
 use super::plan::{CHARGE, COUPON_QUANTITY, COUPONS_OF_WARM_UP, COUPONS_OF_WINDOW, PRICE, STOCK};
 use super::service::Service;
+use crate::shared::http::Http;
 
 /// Connections that charge the users.
 const CHARGE_CONNECTIONS: usize = 32;

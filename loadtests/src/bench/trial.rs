@@ -14,16 +14,16 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::Client as Postgres;
 
 use super::Bench;
-use super::accounting::{Cpu, cpu};
 use super::check::{self, Accepted, Expected, Violation};
+use super::lag::{self, Lag, Sampler};
 use super::plan::{COUPON_USERS, Plan};
 use super::platform;
-use super::progress::{self, Lag, Sampler};
-use super::scrape::Scrape;
 use super::servers::{self, Servers};
 use super::service::{Service, Variant};
 use super::shop::{self, SOLD_OUT_QUANTITY, Shop};
 use super::wrk::{self, Load, Wrk};
+use crate::shared::accounting::{Cpu, cpu};
+use crate::shared::scrape::Scrape;
 
 /// Label of events that the data platform acknowledged.
 const DELIVERED: (&str, &str) = ("outcome", "delivered");
@@ -137,7 +137,7 @@ impl<'a> Trial<'a> {
     }
 
     async fn drain(&self) -> Result<()> {
-        self.service.explain(progress::drain(&self.redis, &self.keys, &self.postgres).await)
+        self.service.explain(lag::drain(&self.redis, &self.keys, &self.postgres).await)
     }
 
     async fn scrape(&self) -> Result<Scrape> {
@@ -161,19 +161,19 @@ impl<'a> Trial<'a> {
         self.load_hot(warm_up).await?;
         sleep(SETTLE).await;
         self.drain().await?;
-        progress::drain_told(&self.postgres).await?;
+        lag::drain_told(&self.postgres).await?;
 
         let before = self.reading().await?;
         let sampler = Sampler::start(self.redis.clone(), self.keys.clone());
         let wrk = self.load_hot(window).await?;
         let ended = Instant::now();
         let forwarded = self.scrape().await?.counted_since(&before.scrape, names::FORWARD_DELIVERIES, &[DELIVERED]);
-        let logged = progress::logged(&self.redis, &self.keys).await?;
-        let untold = progress::told(&self.postgres).await?.map_or(0, |told| logged.saturating_sub(told));
+        let logged = lag::logged(&self.redis, &self.keys).await?;
+        let untold = lag::told(&self.postgres).await?.map_or(0, |told| logged.saturating_sub(told));
         let lag = sampler.lag(&self.redis, &self.keys, &self.postgres).await?;
         self.drain().await?;
         let drain_s = ended.elapsed().as_secs_f64();
-        progress::drain_told(&self.postgres).await?;
+        lag::drain_told(&self.postgres).await?;
         let told_s = ended.elapsed().as_secs_f64();
         let after = self.reading().await?;
         let measured = Measured::between(&before, &after, wrk, lag, drain_s);
@@ -235,7 +235,7 @@ impl<'a> Trial<'a> {
     pub async fn untold(&self, platform: SocketAddr) -> Result<Option<Violation>> {
         sleep(SETTLE).await;
         self.drain().await?;
-        progress::drain_told(&self.postgres).await?;
+        lag::drain_told(&self.postgres).await?;
         let told = platform::told(platform).await?.distinct;
         // Here every event is a transaction of a balance: a charge, or an order that was paid.
         let row = self.postgres.query_one("SELECT count(*) FROM balance_transactions", &[]).await?;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use super::Bench;
 use super::plan::{CONNECTIONS, THREADS};
-use super::{Bench, child};
+use crate::shared::child;
 
 /// A script by its name.
 type Script = (&'static str, &'static str);

@@ -1,4 +1,4 @@
-//! Child processes that end with the bench, however it ends.
+//! Child processes that end with this program, however it ends.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A small HTTP client for what the bench asks for itself; the load comes from wrk.
+//! A small HTTP client for what this program asks for itself; the load comes from wrk and goose.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -76,6 +76,21 @@ impl Column {
         Self::Restock,
     ];
 
+    /// For people who watch.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Products => "products",
+            Self::Stock => "stock",
+            Self::Accounts => "balances",
+            Self::Limits => "limits",
+            Self::Coupons => "coupons",
+            Self::Wallets => "users' coupons",
+            Self::Carts => "carts",
+            Self::Open => "unpaid orders and charges",
+            Self::Restock => "restock notices",
+        }
+    }
+
     pub(super) fn key(self, keys: &CellKeys) -> String {
         match self {
             Self::Products => keys.catalog(),
