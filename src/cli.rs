@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,12 +7,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Source};
 use crate::dev::{self, DevOptions};
 use crate::http::auth::Minter;
 use crate::inspect::InspectOptions;
+use crate::logs::{self, LogFormat};
 use crate::sandbox::SandboxOptions;
 use crate::service::Service;
 
@@ -83,14 +82,10 @@ enum Command {
 /// Runs the program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    // Logs go to stderr: stdout belongs to what a command prints.
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fred=warn,refinery_core=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    // What `serve` logs like stands in its configuration.
+    if !matches!(cli.command, Command::Serve { .. }) {
+        logs::start(LogFormat::default());
+    }
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -108,7 +103,14 @@ fn execute(command: Command) -> anyhow::Result<()> {
             if let Some(roles) = roles {
                 source.set("roles", roles);
             }
-            runtime()?.block_on(serve(Config::load(&source)?))
+            let config = Config::load(&source)?;
+            logs::start(config.log_format);
+            #[cfg(feature = "otel")]
+            crate::trace::otel::start()?;
+            let served = runtime()?.block_on(serve(config));
+            #[cfg(feature = "otel")]
+            crate::trace::otel::stop();
+            served
         }
         Command::Migrate { config } => {
             let database_url = Config::database_url(&Source::from_process(config.as_deref()))?;

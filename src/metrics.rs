@@ -23,6 +23,8 @@ metrics_list! {
     counter HTTP_REQUESTS = "flashsale_http_requests_total";
     /// Time from a request's head to its answer, by listener and route, in seconds.
     histogram HTTP_SECONDS = "flashsale_http_request_seconds";
+    /// Orders, payments and cancellations that took longer than `slow_order_ms`.
+    counter SLOW_ORDERS = "flashsale_slow_orders_total";
     /// Open connections, by listener.
     gauge HTTP_CONNECTIONS = "flashsale_http_connections";
     /// Answers from an in-process cache, by cache.

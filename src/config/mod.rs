@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::logs::LogFormat;
 pub use source::{ConfigErrors, Source};
 pub use value::{Durations, JwtAlgorithm, Parse, Role, Roles, Secret};
 
@@ -58,6 +59,10 @@ pub struct SettingReference {
 settings! {
     /// Parts of the service that this process runs: api, writer, forwarder, sweeper.
     roles: Roles = Some("api,writer,forwarder,sweeper");
+    /// How logs look on stderr: text, or json (an object per line). What is logged, `RUST_LOG` says.
+    log_format: LogFormat = Some("text");
+    /// An order, payment or cancellation that takes this long is logged with where its time went, in ms; at most ten a second. 0: none is.
+    slow_order_ms: Duration = Some("500");
     /// Address of the public listener.
     listen: SocketAddr = Some("127.0.0.1:8080");
     /// Address of the operations listener (metrics, health, admin); keep it off the internet.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::logs::LogFormat;
+
 /// Reads a setting's text.
 pub trait Parse: Sized {
     /// The error names what was expected.
@@ -33,6 +35,7 @@ parse_with_from_str! {
     String: "a text",
     JwtAlgorithm: "HS256 or EdDSA",
     Roles: "a list of api, writer, forwarder, sweeper",
+    LogFormat: "text or json",
     Durations: "whole numbers, comma separated"
 }
 
@@ -109,6 +112,18 @@ impl FromStr for JwtAlgorithm {
         match text {
             "HS256" => Ok(Self::Hs256),
             "EdDSA" => Ok(Self::EdDsa),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
             _ => Err(()),
         }
     }

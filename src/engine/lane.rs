@@ -24,6 +24,7 @@ use super::lane_metrics::LaneMetrics;
 use super::refusal::Refused;
 use crate::redis::client::CallError;
 use crate::redis::keys::BatchKeys;
+use crate::trace::{self, Step};
 
 /// Pause before an unanswered batch is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(20);
@@ -74,10 +75,31 @@ struct Pending {
     encoded: Vec<u8>,
     op: usize,
     fields: usize,
+    arrived: Instant,
     deadline: Instant,
+    first_sent: Option<Instant>,
     /// Whether an earlier sending of it went unanswered.
     sent: bool,
-    answer: oneshot::Sender<Result<Decided, EngineError>>,
+    answer: oneshot::Sender<Answered>,
+}
+
+impl Pending {
+    fn answer(self, result: Result<Decided, EngineError>) {
+        let now = Instant::now();
+        let sent = self.first_sent.unwrap_or(now);
+        let (queued, called) = (sent.duration_since(self.arrived), now.duration_since(sent));
+        // Nobody may be waiting any more: the key finds out.
+        let _ = self.answer.send(Answered { result, queued, called });
+    }
+}
+
+/// What an op got, and where its time went.
+#[derive(Debug)]
+struct Answered {
+    result: Result<Decided, EngineError>,
+    queued: Duration,
+    /// From its first sending on, however often it was sent.
+    called: Duration,
 }
 
 /// The handle that requests use.
@@ -113,11 +135,15 @@ impl Lane {
     pub async fn submit(&self, call: &Call) -> Result<Decided, EngineError> {
         let (answer, answered) = oneshot::channel();
         let op = call.op.index();
+        let encoded = trace::timed(Step::Encode, || call.encode());
+        let arrived = Instant::now();
         let pending = Pending {
-            encoded: call.encode(),
+            encoded,
             op,
             fields: call.op.fields(),
-            deadline: Instant::now() + self.deadline,
+            arrived,
+            deadline: arrived + self.deadline,
+            first_sent: None,
             sent: false,
             answer,
         };
@@ -127,7 +153,14 @@ impl Lane {
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(EngineError::Unavailable("stopping".to_owned())),
             // A lane that died with the op in hand may have sent it.
-            Ok(()) => answered.await.unwrap_or(Err(EngineError::OutcomeUnknown)),
+            Ok(()) => match answered.await {
+                Err(_) => Err(EngineError::OutcomeUnknown),
+                Ok(Answered { result, queued, called }) => {
+                    trace::note(Step::Queue, arrived.into_std(), queued);
+                    trace::note(Step::Redis, (arrived + queued).into_std(), called);
+                    result
+                }
+            },
         };
         self.metrics.count(op, &result);
         result
@@ -178,7 +211,7 @@ impl LaneTask {
                     }
                     (Some(op), GateState::Closed(why)) => {
                         self.metrics.queue_ops.set(self.arrivals.len() as f64);
-                        refuse(op, EngineError::Unavailable(why.clone()));
+                        op.answer(Err(EngineError::Unavailable(why.clone())));
                     }
                 },
                 () = sleep_until(wake), if !self.resend.is_empty() => self.expire(),
@@ -205,7 +238,7 @@ impl LaneTask {
             }
             GateState::Closed(why) => {
                 if let Some(op) = self.overflow.take() {
-                    refuse(op, EngineError::Unavailable(why.clone()));
+                    op.answer(Err(EngineError::Unavailable(why.clone())));
                 }
             }
         }
@@ -219,7 +252,7 @@ impl LaneTask {
         let mut next = Some(first);
         while let Some(op) = next.take().or_else(|| self.arrivals.try_recv().ok()) {
             if op.deadline <= now {
-                refuse(op, EngineError::Unavailable("it waited too long".to_owned()));
+                op.answer(Err(EngineError::Unavailable("it waited too long".to_owned())));
                 continue;
             }
             if !ops.is_empty() && fields + op.fields > self.config.fields_max {
@@ -236,7 +269,7 @@ impl LaneTask {
         ops
     }
 
-    fn send(&mut self, ops: Vec<Pending>, epoch: u64) {
+    fn send(&mut self, mut ops: Vec<Pending>, epoch: u64) {
         if ops.is_empty() {
             return;
         }
@@ -261,6 +294,9 @@ impl LaneTask {
         let redis = self.shared.redis.clone();
         let keys = self.keys.keys.clone();
         let started = Instant::now();
+        for op in &mut ops {
+            op.first_sent.get_or_insert(started);
+        }
         self.in_flight.push(Box::pin(async move {
             let answer = redis.call("apply", &keys, vec![Value::Bytes(payload)]).await;
             Returned { ops, epoch, started, answer }
@@ -331,8 +367,7 @@ impl LaneTask {
                 OpResult::Refused(refusal) => Err(EngineError::Refused(refusal)),
                 OpResult::Unknown(code) => Err(EngineError::Failed(format!("unknown refusal {code}"))),
             };
-            // Nobody may be waiting any more: the key finds out.
-            let _ = op.answer.send(told);
+            op.answer(told);
         }
     }
 
@@ -340,7 +375,7 @@ impl LaneTask {
     fn not_executed(&mut self, ops: Vec<Pending>, why: &str) {
         let (open, fresh): (Vec<_>, Vec<_>) = ops.into_iter().partition(|op| op.sent);
         for op in fresh {
-            refuse(op, EngineError::Unavailable(why.to_owned()));
+            op.answer(Err(EngineError::Unavailable(why.to_owned())));
         }
         self.queue_resend(open);
     }
@@ -366,7 +401,7 @@ impl LaneTask {
         if ops.len() == 1 {
             tracing::error!(why, op = super::op::Op::NAMES[ops[0].op], "an op makes the engine fail");
             self.metrics.script_errors.increment(1);
-            refuse(ops.remove(0), EngineError::Failed(why.to_owned()));
+            ops.remove(0).answer(Err(EngineError::Failed(why.to_owned())));
         } else {
             tracing::error!(why, ops = ops.len(), "a batch failed; sending it op by op");
             self.resend.extend(ops.into_iter().map(|op| vec![op]));
@@ -386,7 +421,7 @@ impl LaneTask {
                 } else {
                     EngineError::Unavailable("it waited too long".to_owned())
                 };
-                refuse(op, verdict);
+                op.answer(Err(verdict));
             }
         }
         self.resend.retain(|ops| !ops.is_empty());
@@ -398,9 +433,4 @@ impl LaneTask {
         let soonest = deadlines.min().unwrap_or(self.resend_at);
         if self.resend_at > Instant::now() { soonest.min(self.resend_at) } else { soonest }
     }
-}
-
-/// Answers without an outcome. Nobody may be waiting any more.
-fn refuse(op: Pending, error: EngineError) {
-    let _ = op.answer.send(Err(error));
 }

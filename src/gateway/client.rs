@@ -14,6 +14,7 @@ use crate::config::Secret;
 use crate::http::request::IDEMPOTENCY_KEY;
 use crate::metrics as names;
 use crate::outbound::{client, exchange, plain_url};
+use crate::trace::{self, Step};
 
 /// Names it in errors.
 const OWNER: &str = "the gateway";
@@ -108,7 +109,7 @@ impl Gateway {
             return Verdict::Unclear("never sent: this cannot be a key".to_owned());
         }
         let started = Instant::now();
-        let verdict = match exchange(request, self.timeout).await {
+        let verdict = match trace::awaited(Step::Gateway, exchange(request, self.timeout)).await {
             Ok(answer) => verdict(call, key, amount, answer.status, &answer.body),
             Err(reason) => Verdict::Unclear(reason),
         };

@@ -20,6 +20,7 @@ use crate::engine::user::UserId;
 use crate::engine::{Engine, EngineError};
 use crate::gateway::settler::Settler;
 use crate::postgres::DatabaseError;
+use crate::trace;
 use crate::verify::service::VerifyService;
 
 /// What an [`App`] is made of.
@@ -114,7 +115,7 @@ impl App {
     /// the gateway.
     pub async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Problem> {
         // Only a panic ends it early.
-        tokio::spawn(work).await.map_err(|_| Problem::new(Code::InternalError))
+        tokio::spawn(trace::carry(work)).await.map_err(|_| Problem::new(Code::InternalError))
     }
 
     /// Refuses a user who asks too often.

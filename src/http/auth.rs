@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::problem::{Code, Problem};
 use crate::config::{Config, JwtAlgorithm, Secret};
-use crate::engine::user::UserId;
+use crate::engine::user::{Pseudonym, UserId};
 
 /// Bytes of the longest token that is looked at.
 pub const TOKEN_BYTES_MAX: usize = 4096;
@@ -31,8 +31,17 @@ const ADMIN_ROLE: &str = "admin";
 pub struct Identity {
     /// The token's `sub`.
     pub user: UserId,
+    /// The user in logs; made here because a token is verified once and used often.
+    pub pseudonym: Pseudonym,
     /// Whether its `role` is `admin`.
     pub admin: bool,
+}
+
+impl Identity {
+    /// Of a user.
+    pub fn new(user: UserId, admin: bool) -> Self {
+        Self { pseudonym: user.pseudonym(), user, admin }
+    }
 }
 
 /// Why there is no identity. Clients learn no more than this; the reason goes to the log, at debug level.
@@ -105,7 +114,7 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(refused(&"crit"));
         }
-        let identity = Identity { user: claims.sub, admin: claims.role == ADMIN_ROLE };
+        let identity = Identity::new(claims.sub, claims.role == ADMIN_ROLE);
         Ok((identity, claims.exp + self.validation.leeway as f64))
     }
 }
@@ -276,7 +285,7 @@ mod tests {
 
     #[test]
     fn good_tokens_of_both_algorithms_name_their_user() {
-        let alice = Identity { user: UserId::parse("alice").expect("a user"), admin: false };
+        let alice = Identity::new(UserId::parse("alice").expect("a user"), false);
         assert_eq!(verify(&eddsa(ED_PUBLIC).expect("a verifier"), &ed(ED_PRIVATE)), Ok(alice.clone()));
         let (verifier, now) = (hs256(), get_current_timestamp());
         for changes in [
@@ -401,7 +410,7 @@ mod tests {
         let minter = Minter::new(&Secret::new(SECRET), "flashsale", "flashsale").expect("a minter");
         for admin in [false, true] {
             let identity = verify(&hs256(), &minter.mint("bob@example.com", admin, 60).expect("a token"));
-            assert_eq!(identity, Ok(Identity { user: UserId::parse("bob@example.com").expect("a user"), admin }));
+            assert_eq!(identity, Ok(Identity::new(UserId::parse("bob@example.com").expect("a user"), admin)));
         }
         assert!(minter.mint("", false, 60).is_err());
         assert!(minter.mint("a b", false, 60).is_err());

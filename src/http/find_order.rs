@@ -19,6 +19,7 @@ use crate::engine::reads::{self, Entity};
 use crate::engine::user::UserId;
 use crate::postgres::history;
 use crate::postgres::sync::{self, StoredSync};
+use crate::trace::{self, Step};
 
 /// Longest wait for what became of telling the data platform: the order itself is there already.
 const SYNC_PATIENCE: Duration = Duration::from_millis(250);
@@ -26,6 +27,11 @@ const SYNC_PATIENCE: Duration = Duration::from_millis(250);
 /// The last event of an order, whoever's it is: from Redis, which has it the moment it was answered, else from PostgreSQL. 404 only
 /// when PostgreSQL was asked and Redis could say that the order is not on its way there; else 503.
 pub async fn find_any_order(app: &App, id: EntityId) -> Result<Event, Problem> {
+    trace::about_order(id);
+    trace::awaited(Step::Find, find(app, id)).await
+}
+
+async fn find(app: &App, id: EntityId) -> Result<Event, Problem> {
     let not_found = || Problem::new(Code::OrderNotFound);
     let cell = app.engine.cell(id.cell()).ok_or_else(not_found)?;
     let in_redis = reads::last_event(&cell.shared, Entity::Order, id).await;

@@ -1,5 +1,6 @@
 //! HTTP: one route table, thin handlers (decode, call, encode), limits on everything.
 
+mod access_log;
 pub mod admin;
 pub mod app;
 pub mod auth;

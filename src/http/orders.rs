@@ -22,6 +22,7 @@ use crate::engine::op::{
 };
 use crate::engine::refusal::Refused;
 use crate::engine::{EngineError, Outcome};
+use crate::trace::{self, Step};
 
 const ADDRESS_CHARS_MAX: usize = 200;
 
@@ -99,12 +100,15 @@ pub async fn place(app: Arc<App>, mut request: Request) -> Answer {
     let call = request.call(key, &body, op);
     let key = call.key.clone();
     let outcome = app.engine.submit(call).await.map_err(|error| problem_of(error, &key))?;
+    trace::about_order(outcome.id());
     decided(StatusCode::CREATED, &outcome, &key)
 }
 
 fn decided(status: StatusCode, outcome: &Outcome, key: &str) -> Answer {
-    let view = OrderView::of_event(outcome.cell, &outcome.event).ok_or(Problem::new(Code::InternalError))?;
-    Ok(reply::decided(status, &view, key, outcome.replayed))
+    trace::timed(Step::Encode, || {
+        let view = OrderView::of_event(outcome.cell, &outcome.event).ok_or(Problem::new(Code::InternalError))?;
+        Ok(reply::decided(status, &view, key, outcome.replayed))
+    })
 }
 
 /// Checks the shape of a body; what needs state is checked in the engine.
@@ -248,7 +252,7 @@ fn refund_card(app: &App, outcome: &Outcome) {
         && let Some(settler) = app.settler.clone()
     {
         let (cell, event) = (outcome.cell, outcome.event.clone());
-        tokio::spawn(async move { settler.continue_with(cell, &event).await });
+        tokio::spawn(trace::carry(async move { settler.continue_with(cell, &event).await }));
     }
 }
 

@@ -19,6 +19,7 @@ use crate::engine::ids::{CellId, EntityId};
 use crate::engine::op::{PayOrder, PaymentMethod};
 use crate::engine::refusal::Refused;
 use crate::gateway::settler::Attempt;
+use crate::trace::{self, Step};
 
 /// Body of a payment.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -76,6 +77,7 @@ async fn pay_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
     let key = request.idempotency_key()?;
     let body: PaymentBody = request.json(&app).await?;
     let id = EntityId::parse(&body.order_id).ok_or(Problem::new(Code::OrderNotFound))?;
+    trace::about_order(id);
     // Taken before anything is decided: without one nothing is done.
     let slot = match (&app.settler, body.payment_method) {
         // A final amount of 0 needs no gateway.
@@ -117,7 +119,7 @@ async fn pay_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
     } else {
         order
     };
-    answer(outcome.cell, &order, &key, outcome.replayed)
+    trace::timed(Step::Encode, || answer(outcome.cell, &order, &key, outcome.replayed))
 }
 
 /// The order as it is now.

@@ -17,6 +17,7 @@ use crate::engine::call::{Call, Fingerprint};
 use crate::engine::ids::EntityId;
 use crate::engine::op::{CouponId, Op, ProductId};
 use crate::engine::user::UserId;
+use crate::trace::{self, Step};
 
 /// The header of draft-ietf-httpapi-idempotency-key-header.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -152,7 +153,7 @@ impl Request {
 
     /// Reads and decodes the body. Unknown members, wrong types and members given twice are errors.
     pub async fn json<T: DeserializeOwned>(&mut self, app: &App) -> Result<T, Problem> {
-        let mut bytes = self.read_body(app).await?;
+        let mut bytes = trace::awaited(Step::Read, self.read_body(app)).await?;
         let decoded = BUFFERS.with_borrow_mut(|buffers| simd_json::serde::from_slice_with_buffers(&mut bytes, buffers));
         decoded.map(|Object(body)| body).map_err(|error| Problem::new(Code::InvalidInput).because(describe(&error)))
     }
@@ -162,7 +163,7 @@ impl Request {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Nothing {}
-        let bytes = self.read_body(app).await?;
+        let bytes = trace::awaited(Step::Read, self.read_body(app)).await?;
         if bytes.is_empty() || serde_json::from_slice::<Object<Nothing>>(&bytes).is_ok() {
             return Ok(());
         }

@@ -12,6 +12,7 @@ use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
 use hyper::{HeaderMap, Method, Response};
 use metrics::{Counter, Histogram, counter, histogram};
 
+use super::access_log::AccessLog;
 use super::admin::{
     coupons as admin_coupons, dead_letters as admin_dead_letters, orders as admin_orders, products as admin_products,
     verify as admin_verify,
@@ -23,6 +24,7 @@ use super::reply::Body;
 use super::request::{IDEMPOTENCY_KEY, Request};
 use super::{balance, cart, coupons, find_order, live, openapi, operations, orders, pages, payments, products};
 use crate::metrics as names;
+use crate::trace::{Trace, X_REQUEST_ID};
 
 /// Which socket a route lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +187,7 @@ impl RouteMetrics {
 pub struct Router {
     app: Arc<App>,
     patterns: matchit::Router<HashMap<Method, (&'static Route, Arc<RouteMetrics>)>>,
+    log: AccessLog,
     /// For requests that match no route.
     unmatched: RouteMetrics,
 }
@@ -203,12 +206,22 @@ impl Router {
         for (pattern, methods) in by_pattern {
             patterns.insert(pattern, methods).expect("patterns do not contradict each other");
         }
-        Self { app, patterns, unmatched: RouteMetrics::new(listener, "none") }
+        let log = AccessLog::new(app.config.slow_order_ms);
+        Self { app, patterns, log, unmatched: RouteMetrics::new(listener, "none") }
     }
 
     /// Answers one request; every failure becomes a problem document.
     pub async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Body> {
-        let started = Instant::now();
+        let trace = Trace::begin(request.headers());
+        let mut response = trace.clone().scope(self.answer_traced(request, &trace)).await;
+        response.headers_mut().insert(X_REQUEST_ID, trace.header());
+        #[cfg(feature = "otel")]
+        trace.export(response.status());
+        response
+    }
+
+    async fn answer_traced(&self, request: hyper::Request<Incoming>, trace: &Arc<Trace>) -> Response<Body> {
+        let started = trace.started();
         let language = Language::from_accept(request.headers().get(ACCEPT_LANGUAGE));
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
@@ -223,8 +236,12 @@ impl Router {
         };
         let params = matched.params.iter().map(|(_, value)| value.to_owned()).collect();
         let response = match self.admit(route, parts.headers.get(AUTHORIZATION)) {
-            Err(problem) => problem.into_response(language).map(Body::from),
+            Err(problem) => {
+                trace.matched(route.name, None);
+                problem.into_response(language).map(Body::from)
+            }
             Ok(identity) => {
+                trace.matched(route.name, identity.as_ref().map(|identity| identity.pseudonym));
                 let request = Request {
                     route: route.name,
                     path: path.to_owned(),
@@ -238,6 +255,7 @@ impl Router {
                 self.handle(route, request, language).await
             }
         };
+        self.log.ended(route.name, trace, response.status());
         metrics.count(response.status().as_u16(), started);
         response
     }

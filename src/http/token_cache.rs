@@ -121,6 +121,6 @@ mod tests {
     }
 
     fn identity(user: &str) -> Identity {
-        Identity { user: crate::engine::user::UserId::parse(user).expect("a user id"), admin: false }
+        Identity::new(crate::engine::user::UserId::parse(user).expect("a user id"), false)
     }
 }

@@ -28,7 +28,7 @@ use crate::cli::print_line;
 use crate::config::{Config, Source};
 use crate::engine::ids::{CellId, EntityId};
 use crate::engine::op::ProductId;
-use crate::engine::user::UserId;
+use crate::engine::user::{Pseudonym, UserId};
 use crate::redis::client::RedisClient;
 use crate::redis::keys::{CellKeys, SalesDay};
 use crate::redis::library::Library;
@@ -102,10 +102,14 @@ pub async fn run(options: &InspectOptions) -> anyhow::Result<()> {
     }
     if options.json {
         let cells: Vec<Value> = known.iter().map(|sheet| sheet.to_json()).collect();
-        let whole = json!({"kind": options.kind.as_str(), "id": options.id, "cells": cells});
+        let mut whole = json!({"kind": options.kind.as_str(), "id": options.id, "cells": cells});
+        if let Some(pseudonym) = subject.pseudonym() {
+            whole["pseudonym"] = pseudonym.to_string().into();
+        }
         print_line(&serde_json::to_string_pretty(&whole)?);
     } else {
-        let texts: Vec<String> = known.iter().map(|sheet| sheet.to_text(&thing)).collect();
+        let title = subject.pseudonym().map_or(thing.clone(), |pseudonym| format!("{thing}, {pseudonym} in logs"));
+        let texts: Vec<String> = known.iter().map(|sheet| sheet.to_text(&title)).collect();
         print_line(&texts.join("\n\n"));
     }
     Ok(())
@@ -145,6 +149,14 @@ enum Subject {
 }
 
 impl Subject {
+    /// What stands for it in logs, where it is not named itself.
+    fn pseudonym(&self) -> Option<Pseudonym> {
+        match self {
+            Self::User(user) => Some(user.id.pseudonym()),
+            Self::Order(_) | Self::Product(_) => None,
+        }
+    }
+
     fn parse(kind: Kind, text: &str, config: &Config) -> anyhow::Result<Self> {
         match kind {
             Kind::User => {

@@ -16,6 +16,8 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Url};
 
+use crate::trace;
+
 pub use outlet::{Outlet, OutletSettings};
 
 /// Bytes of an answer's body that are read at most: what we wait for is far smaller.
@@ -95,6 +97,9 @@ pub async fn exchange(request: RequestBuilder, timeout: Duration) -> Result<Answ
 }
 
 async fn send(request: RequestBuilder) -> Result<Answer, String> {
+    let mut headers = HeaderMap::new();
+    trace::hand_on(&mut headers);
+    let request = request.headers(headers);
     let mut response = request.send().await.map_err(described)?;
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| pause(value, SystemTime::now()));
     let mut body = Vec::new();
@@ -217,6 +222,16 @@ mod tests {
         assert_eq!(ask(503, "retry-after: 7\r\n", b"busy").await, Ok(busy));
         let plain = Answer { status: 204, retry_after: None, body: Vec::new() };
         assert_eq!(ask(204, "retry-after: soon\r\n", b"").await, Ok(plain));
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_learns_which_trace_it_is_for() {
+        let (url, asked) = answering(200, "", b"").await;
+        let trace = trace::Trace::begin(&HeaderMap::new());
+        let exchanged = trace.clone().scope(exchange(any_client().get(url), TIMEOUT)).await;
+        assert_eq!(exchanged.map(|answer| answer.status), Ok(200));
+        let asked = asked.await.expect("it was asked");
+        assert!(asked.contains(&format!("\r\ntraceparent: 00-{}-", trace.id())), "{asked}");
     }
 
     #[tokio::test]

@@ -36,6 +36,7 @@ async fn sheet(backends: &Backends, kind: &str, id: &str) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut whole: Value = serde_json::from_slice(&output.stdout).expect("JSON on stdout");
     assert_eq!((&whole["kind"], &whole["id"]), (&json!(kind), &json!(id)));
+    assert_eq!(whole["pseudonym"].as_str().map(str::len), (kind == "user").then_some(16), "{whole}");
     whole["cells"][0].take()
 }
 

@@ -24,4 +24,5 @@ mod restock;
 mod settling;
 mod support;
 mod tidy;
+mod tracing;
 mod verify;

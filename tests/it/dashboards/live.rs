@@ -20,7 +20,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// Panels that rightly find nothing in a shop where nothing is wrong.
 const EMPTY: [(&str, &str); 5] = [
     ("sale.json: Alerts: A", "nothing is wrong, or not for long enough"),
-    ("path.json: Answers that are not the client's fault: A", "there are none"),
+    ("path.json: Answers that are not the client's fault, and slow orders: A", "there are none"),
     ("path.json: Held, failed, contradicted: B", "appears with the first failure"),
     ("path.json: Held, failed, contradicted: C", "appears with the first contradiction"),
     // Of every dashboard.

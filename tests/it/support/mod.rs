@@ -49,6 +49,11 @@ pub fn shared_redis_url() -> Secret {
     Secret::new(shared_redis().url())
 }
 
+/// The port of the Redis that tests share.
+pub fn shared_redis_port() -> u16 {
+    shared_redis().port()
+}
+
 /// A namespace of one's own in the shared Redis.
 pub fn namespace(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

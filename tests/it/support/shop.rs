@@ -1,5 +1,6 @@
 //! A running shop: the real binary as a child process, and a client of it.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -330,7 +331,9 @@ pub fn bearer(user: &str, admin: bool) -> String {
 /// A running service; killed when dropped.
 pub struct Shop {
     child: Child,
+    /// Its environment, and where its log goes.
     settings: Vec<(String, String)>,
+    log: Option<PathBuf>,
     pub client: Client,
     pub backends: Backends,
 }
@@ -350,6 +353,16 @@ impl Shop {
 
     /// Starts a shop and does not wait.
     pub fn spawn(backends: Backends, settings: &[(&str, &str)]) -> Self {
+        Self::spawn_logging(backends, settings, &[], None)
+    }
+
+    /// Starts a shop with some variables of the environment that are no settings, its log in a file, and does not wait.
+    pub fn spawn_logging(
+        backends: Backends,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+        log: Option<PathBuf>,
+    ) -> Self {
         let (port, ops_port) = (free_port(), free_port());
         let mut all: Vec<(String, String)> = [
             ("LISTEN", format!("127.0.0.1:{port}")),
@@ -363,12 +376,13 @@ impl Shop {
         .map(|(name, value)| (format!("FLASHSALE_{name}"), value))
         .into();
         all.extend(settings.iter().map(|(name, value)| (format!("FLASHSALE_{name}"), (*value).to_owned())));
+        all.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let client = Client {
             http: reqwest::Client::builder().timeout(Duration::from_secs(20)).build().expect("a client"),
             url: format!("http://127.0.0.1:{port}"),
             ops_url: format!("http://127.0.0.1:{ops_port}"),
         };
-        Self { child: spawn(&all), settings: all, client, backends }
+        Self { child: spawn(&all, log.as_deref()), settings: all, log, client, backends }
     }
 
     /// SIGKILL.
@@ -378,7 +392,7 @@ impl Shop {
 
     /// Starts the same service again on the same ports.
     pub async fn restart(&mut self) {
-        self.child = spawn(&self.settings);
+        self.child = spawn(&self.settings, self.log.as_deref());
         self.client.wait_ready().await;
     }
 
@@ -483,7 +497,8 @@ impl Shop {
     }
 }
 
-fn spawn(settings: &[(String, String)]) -> Child {
+fn spawn(settings: &[(String, String)], log: Option<&Path>) -> Child {
+    let append = |path| std::fs::File::options().create(true).append(true).open(path).expect("a file for the log");
     Command::new(env!("CARGO_BIN_EXE_flashsale"))
         .arg("serve")
         .envs(settings.iter().map(|(name, value)| (name, value)))
@@ -491,6 +506,7 @@ fn spawn(settings: &[(String, String)]) -> Child {
         .env_remove("FLASHSALE_TEST_SEED")
         .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn,fred=error".to_owned()))
         .stdin(Stdio::null())
+        .stderr(log.map_or_else(Stdio::inherit, |path| append(path).into()))
         .kill_on_drop(true)
         .spawn()
         .expect("the binary starts")
