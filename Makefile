@@ -1,7 +1,7 @@
 # What people and CI run; `make` alone lists it. ARGS="…" goes to the program that a target runs.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser bench load rehearsal fuzz-api lint
+.PHONY: help setup run test test-browser bench load rehearsal pictures fuzz-api lint
 # One build at a time: they would only wait for each other's lock.
 .NOTPARALLEL:
 
@@ -18,7 +18,7 @@ setup: ## Installs what is missing on this machine
 	@scripts/setup
 
 run: setup ## Builds and runs everything: Redis, PostgreSQL and the service (ARGS="--port 9000 --fresh")
-	cargo run --release --locked --bin flashsale -- dev $(ARGS)
+	cargo run --locked --bin flashsale -- dev $(ARGS)
 
 test: setup lint ## Checks format, lints and docs, and runs every test on real Redis and PostgreSQL
 	cargo test --workspace --locked --features $(FEATURES) $(ARGS)
@@ -41,6 +41,11 @@ load: setup ## Plays users against a shop of its own and checks its books (SCENA
 rehearsal: setup ## Finds out how many orders this machine sustains and what stops it: target/load/rehearsal.html
 	cargo build --release --locked --workspace
 	target/release/loadtests rehearsal $(ARGS)
+
+pictures: test-browser ## Draws the README's pictures anew: the dashboards' queries under load (2 minutes), and the pages as the browser test left them
+	cargo test --locked --features $(FEATURES) --test it -- --ignored dashboards::pictures
+	cp target/dashboards/*.svg grafana/pictures/
+	cp target/browser/*.png tests/browser/pictures/
 
 fuzz-api: setup ## Fuzzes the API as its OpenAPI documents describe it (FUZZ_SECONDS=90 each; the first time it needs the network)
 	cargo build --release --locked --bin flashsale

@@ -81,7 +81,7 @@ async fn an_operator_watches_a_rush() {
     let (gateway, platform) = (PlayedGateway::start().await, PlayedPlatform::start().await);
     let (shop, hot) = open_shop("browser-live", &gateway, &platform, 100).await;
     let driver = Driver::start().await;
-    let window = driver.browser(1_100, 1_700).await;
+    let window = driver.browser(1_100, 2_000).await;
     window.open(&format!("{}/live", shop.client.ops_url)).await;
     window.becomes("connection", |text| text.contains("live")).await;
     window.becomes(&format!("stock-{hot}"), |text| text.contains("100")).await;

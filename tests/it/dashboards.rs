@@ -3,6 +3,8 @@
 
 mod board;
 mod live;
+mod picture;
+mod pictures;
 mod prometheus;
 mod promql;
 

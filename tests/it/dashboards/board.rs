@@ -48,16 +48,6 @@ impl Board {
 
     /// What its panels and annotations ask.
     pub fn queries(&self) -> Vec<Query> {
-        let of_panel = |panel: &Value| {
-            let title = text(panel, "title");
-            let targets = panel["targets"].as_array().expect("targets").iter();
-            let ask = |target: &Value| Query {
-                place: format!("{}: {title}: {}", self.name, text(target, "refId")),
-                expr: text(target, "expr"),
-                legend: text(target, "legendFormat"),
-            };
-            targets.map(ask).collect::<Vec<_>>()
-        };
         let annotations = self.value["annotations"]["list"].as_array().expect("annotations").iter();
         let of_annotation = |annotation: &Value| Query {
             place: format!("{}: annotation {}", self.name, text(annotation, "name")),
@@ -65,7 +55,19 @@ impl Board {
             legend: text(annotation, "textFormat"),
         };
         let asking = annotations.filter(|annotation| annotation["builtIn"] != 1).map(of_annotation);
-        self.panels().flat_map(of_panel).chain(asking).collect()
+        self.panels().flat_map(|panel| self.queries_of(panel)).chain(asking).collect()
+    }
+
+    /// What one of its panels asks.
+    pub fn queries_of(&self, panel: &Value) -> Vec<Query> {
+        let title = text(panel, "title");
+        let targets = panel["targets"].as_array().expect("targets").iter();
+        let ask = |target: &Value| Query {
+            place: format!("{}: {title}: {}", self.name, text(target, "refId")),
+            expr: text(target, "expr"),
+            legend: text(target, "legendFormat"),
+        };
+        targets.map(ask).collect()
     }
 }
 
@@ -89,6 +91,22 @@ impl Query {
     pub fn legend_labels(&self) -> Vec<&str> {
         let parts = self.legend.split("{{").skip(1);
         parts.map(|part| part.split_once("}}").expect("an end of {{").0.trim()).collect()
+    }
+
+    /// The name of a series with these labels; without a legend, what they say.
+    pub fn name(&self, labels: &Value) -> String {
+        if self.legend.is_empty() {
+            let values = labels.as_object().expect("labels").values();
+            return values.filter_map(Value::as_str).collect::<Vec<_>>().join(", ");
+        }
+        let mut parts = self.legend.split("{{");
+        let mut name = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (label, rest) = part.split_once("}}").expect("an end of {{");
+            name += labels[label.trim()].as_str().unwrap_or_default();
+            name += rest;
+        }
+        name
     }
 }
 
@@ -118,4 +136,16 @@ pub fn rules() -> Vec<Rule> {
 #[track_caller]
 pub fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_else(|| panic!("no {member}: {value}")).to_owned()
+}
+
+#[test]
+fn series_are_named_by_their_legend() {
+    let named = |legend: &str| {
+        let query = Query { place: String::new(), expr: String::new(), legend: legend.to_owned() };
+        query.name(&serde_json::json!({"cell": "0", "sink": "events"}))
+    };
+    assert_eq!(named("behind: {{sink}}, cell {{ cell }} now"), "behind: events, cell 0 now");
+    assert_eq!(named("p99"), "p99");
+    assert_eq!(named("{{gone}}"), "");
+    assert_eq!(named(""), "0, events");
 }

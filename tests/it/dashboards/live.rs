@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::super::support::gateway::PlayedGateway;
 use super::super::support::platform::PlayedPlatform;
@@ -42,57 +43,83 @@ const SETTINGS: [(&str, &str); 5] = [
     ("VERIFY_INTERVAL_MS", "500"),
 ];
 
-/// Everything that makes a metric move, for ever; a user of his own in each round.
-async fn sell(shop: &Shop, gateway: &PlayedGateway) {
-    let client = &shop.client;
-    let mug = client.product("Mug", 500, 1_000_000).await;
-    let rare = client.product("Rare", 900, 0).await;
-    let coupon = client.coupon(&json!({"totalQuantity": 100_000})).await;
-    for round in 0.. {
-        let user = format!("user-{round}");
-        let user = user.as_str();
-        client.charge(user, 10_000).await;
-        let paid = client.order(user, &unique("buy"), mug, 1).await.expect(201).text("orderId");
-        client.order(user, &unique("buy"), rare, 1).await.expect_problem(400, "INSUFFICIENT_STOCK");
-        client.cancel(user, &unique("refund"), &paid).await.expect(200);
-        // Nobody pays for it, so it expires.
-        client.reserve(user, mug, 1).await;
-        let by_card = client.reserve(user, mug, 1).await;
-        client.pay(user, &unique("pay"), &by_card, "CARD", 500).await.expect(200);
-        gateway.fault("lost_answer").await;
-        let held = client.reserve(user, mug, 1).await;
-        client.pay(user, &unique("pay"), &held, "CARD", 500).await.expect(202);
-        gateway.fault("approve").await;
+/// A shop of two processes, and the Prometheus that scrapes both.
+pub struct Scene {
+    pub prometheus: Prometheus,
+    _second: Shop,
+    pub shop: Shop,
+    /// Its fault is one for all who sell, so one of them pays at a time.
+    gateway: Mutex<PlayedGateway>,
+    _platform: PlayedPlatform,
+}
 
-        client.issue(user, coupon).await;
-        let again = client.post_empty(&format!("/api/coupons/{coupon}/issue"), user, &unique("issue")).await;
-        again.expect_problem(409, "ALREADY_ISSUED");
-        let request = json!({"email": "someone@example.com"});
-        let path = format!("/api/products/{rare}/restock-notifications");
-        client.post(&path, user, &unique("restock"), &request).await.expect(201);
-        client.add_stock(rare, 1).await;
-        client.order(user, &unique("buy"), rare, 1).await.expect(201);
-        for path in ["/api/products", "/api/coupons", "/api/products/popular", "/api/orders", "/api/cart"] {
-            client.get(path, Some(user)).await.expect(200);
+impl Scene {
+    pub async fn start(test: &str) -> Self {
+        let (platform, gateway) = (PlayedPlatform::start().await, PlayedGateway::start().await);
+        let settings = gateway.settings(&SETTINGS);
+        let shop = platform.shop(test, &settings).await;
+        // A second process, with every role: lines and alerts of two instances must not be taken for one.
+        let second = Shop::start_on(shop.backends.clone(), &platform.settings(&settings)).await;
+        let addresses = [&shop, &second].map(|shop| shop.client.ops_url.trim_start_matches("http://"));
+        let prometheus = Prometheus::start(&addresses).await;
+        Self { prometheus, _second: second, shop, gateway: Mutex::new(gateway), _platform: platform }
+    }
+
+    /// Charges a balance while nobody has switched the gateway's fault on.
+    pub async fn charge(&self, user: &str, amount: u64) {
+        let _gateway = self.gateway.lock().await;
+        self.shop.client.charge(user, amount).await;
+    }
+
+    /// Everything that makes a metric move, for ever, with goods of its own, so several can sell at once. In each round a user
+    /// of his own, whose name begins with `prefix`, takes three of the mugs.
+    pub async fn sell(&self, prefix: &str, mugs: u64) {
+        let client = &self.shop.client;
+        let mug = client.product("Mug", 500, mugs).await;
+        let rare = client.product("Rare", 900, 0).await;
+        let coupon = client.coupon(&json!({"totalQuantity": 100_000})).await;
+        for round in 0.. {
+            let user = format!("{prefix}-{round}");
+            let user = user.as_str();
+            self.charge(user, 10_000).await;
+            let paid = client.order(user, &unique("buy"), mug, 1).await.expect(201).text("orderId");
+            client.order(user, &unique("buy"), rare, 1).await.expect_problem(400, "INSUFFICIENT_STOCK");
+            client.cancel(user, &unique("refund"), &paid).await.expect(200);
+            // Nobody pays for it, so it expires.
+            client.reserve(user, mug, 1).await;
+            let by_card = client.reserve(user, mug, 1).await;
+            let held = client.reserve(user, mug, 1).await;
+            let gateway = self.gateway.lock().await;
+            client.pay(user, &unique("pay"), &by_card, "CARD", 500).await.expect(200);
+            gateway.fault("lost_answer").await;
+            client.pay(user, &unique("pay"), &held, "CARD", 500).await.expect(202);
+            gateway.fault("approve").await;
+            drop(gateway);
+
+            client.issue(user, coupon).await;
+            let again = client.post_empty(&format!("/api/coupons/{coupon}/issue"), user, &unique("issue")).await;
+            again.expect_problem(409, "ALREADY_ISSUED");
+            let request = json!({"email": "someone@example.com"});
+            let path = format!("/api/products/{rare}/restock-notifications");
+            client.post(&path, user, &unique("restock"), &request).await.expect(201);
+            client.add_stock(rare, 1).await;
+            client.order(user, &unique("buy"), rare, 1).await.expect(201);
+            for path in ["/api/products", "/api/coupons", "/api/products/popular", "/api/orders", "/api/cart"] {
+                client.get(path, Some(user)).await.expect(200);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_that_is_asked_is_answered() {
-    let (platform, gateway) = (PlayedPlatform::start().await, PlayedGateway::start().await);
-    let settings = gateway.settings(&SETTINGS);
-    let shop = platform.shop("dashboards", &settings).await;
-    // A second process, with every role: lines and alerts of two instances must not be taken for one.
-    let second = Shop::start_on(shop.backends.clone(), &platform.settings(&settings)).await;
-    let addresses = [&shop, &second].map(|shop| shop.client.ops_url.trim_start_matches("http://"));
-    let prometheus = Prometheus::start(&addresses).await;
+    let scene = Scene::start("dashboards").await;
     tokio::select! {
-        () = sell(&shop, &gateway) => unreachable!("it sells for ever"),
-        () = ask(&prometheus) => {}
+        () = scene.sell("user", 1_000_000) => unreachable!("it sells for ever"),
+        () = ask(&scene.prometheus) => {}
     }
-    lint(&shop).await;
+    lint(&scene.shop).await;
 }
 
 async fn ask(prometheus: &Prometheus) {

@@ -1,5 +1,6 @@
 //! A Prometheus of a test's own, and promtool.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -24,6 +25,13 @@ fn program(name: &str) -> PathBuf {
     let mut folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/bin")]);
     let found = folders.find(|folder| folder.join(name).is_file());
     found.unwrap_or_else(|| panic!("{name} not found: run scripts/setup (or apt-get install prometheus)")).join(name)
+}
+
+/// What was found over a time.
+pub struct Series {
+    pub labels: Value,
+    /// One for each step; none where there was nothing.
+    pub values: Vec<Option<f64>>,
 }
 
 /// A running Prometheus with the rules of `grafana/`; killed when dropped, and when the test's thread ends.
@@ -57,8 +65,8 @@ impl Prometheus {
     }
 
     /// The `data` of an answer of its API, or what it says instead.
-    async fn get(&self, path: &str, parameter: (&str, &str)) -> Result<Value, String> {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair(parameter.0, parameter.1).finish();
+    async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let response = self.http.get(format!("{}/api/v1/{path}?{query}", self.url)).send().await.expect("an answer");
         let text = response.text().await.expect("a body");
         let mut body: Value = serde_json::from_str(&text).map_err(|_| text)?;
@@ -67,7 +75,7 @@ impl Prometheus {
 
     /// The series that an expression finds now: labels and value.
     pub async fn query(&self, expr: &str) -> Result<Vec<(Value, f64)>, String> {
-        let data = self.get("query", ("query", expr)).await?;
+        let data = self.get("query", &[("query", expr)]).await?;
         if data["resultType"] != "vector" {
             return Err(format!("it is a {}", data["resultType"]));
         }
@@ -76,15 +84,32 @@ impl Prometheus {
         Ok(series.map(|series| (series["metric"].clone(), value(series))).collect())
     }
 
+    /// The series that an expression finds every `step` seconds from one second to another (since 1970).
+    pub async fn query_range(&self, expr: &str, start: i64, end: i64, step: usize) -> Result<Vec<Series>, String> {
+        let (from, to, every) = (start.to_string(), end.to_string(), step.to_string());
+        let parameters = [("query", expr), ("start", from.as_str()), ("end", to.as_str()), ("step", every.as_str())];
+        let data = self.get("query_range", &parameters).await?;
+        let point = |point: &Value| {
+            let value = point[1].as_str().and_then(|text| text.parse::<f64>().ok());
+            (point[0].as_i64().expect("a whole second"), value.expect("a number"))
+        };
+        let series = |series: &Value| {
+            let found: BTreeMap<i64, f64> = series["values"].as_array().expect("a list").iter().map(point).collect();
+            let values = (start..=end).step_by(step).map(|second| found.get(&second).copied()).collect();
+            Series { labels: series["metric"].clone(), values }
+        };
+        Ok(data["result"].as_array().expect("a list").iter().map(series).collect())
+    }
+
     /// The labels of every series that a selector finds.
     pub async fn series(&self, selector: &str) -> Vec<Value> {
-        let data = self.get("series", ("match[]", selector)).await.expect(selector);
+        let data = self.get("series", &[("match[]", selector)]).await.expect(selector);
         serde_json::from_value(data).expect("a list")
     }
 
     /// Every rule with its state.
     pub async fn rules(&self) -> Vec<Value> {
-        let data = self.get("rules", ("type", "alert")).await.expect("rules");
+        let data = self.get("rules", &[("type", "alert")]).await.expect("rules");
         let groups = data["groups"].as_array().expect("groups").iter();
         groups.flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
     }
