@@ -44,7 +44,7 @@ pub async fn put_if_empty(app: &App) -> anyhow::Result<()> {
             fingerprint: Fingerprint::new("demo catalogue", name, &(price, stock)),
             op: Op::PutProduct(op),
         };
-        match app.engine.submit_product(call).await {
+        match app.engine.submit_product(&call).await {
             Ok(_) => {}
             Err(EngineError::Refused(refusal)) => anyhow::bail!("the demo catalogue was refused: {refusal:?}"),
             Err(error) => return Err(error.into()),

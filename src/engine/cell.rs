@@ -141,8 +141,8 @@ impl Cell {
     }
 
     /// Decides an op here.
-    pub async fn submit(&self, call: Call) -> Result<Outcome, EngineError> {
-        let (event, replayed) = self.lane.submit(&call).await?;
+    pub async fn submit(&self, call: &Call) -> Result<Outcome, EngineError> {
+        let (event, replayed) = self.lane.submit(call).await?;
         let event = Event::decode(&event).map_err(|e| EngineError::Failed(e.to_string()))?;
         Ok(Outcome { cell: self.shared.id, event, replayed })
     }

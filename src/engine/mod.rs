@@ -98,12 +98,12 @@ impl Engine {
     }
 
     /// Decides an op in its user's cell.
-    pub async fn submit(&self, call: Call) -> Result<Outcome, EngineError> {
-        self.cell_of(&call.user).submit(call).await
+    pub fn submit(&self, call: &Call) -> impl Future<Output = Result<Outcome, EngineError>> + Send {
+        self.cell_of(&call.user).submit(call)
     }
 
     /// Decides an op about a product in the product's cell.
-    pub async fn submit_product(&self, call: Call) -> Result<Outcome, EngineError> {
-        self.product_cell().submit(call).await
+    pub fn submit_product(&self, call: &Call) -> impl Future<Output = Result<Outcome, EngineError>> + Send {
+        self.product_cell().submit(call)
     }
 }

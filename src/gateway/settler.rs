@@ -176,5 +176,5 @@ pub async fn settle(engine: &Engine, cell: CellId, user: &UserId, op: impl Into<
         op,
     };
     let cell = engine.cell(cell).ok_or_else(|| EngineError::Unavailable("no such cell".to_owned()))?;
-    cell.submit(submission).await.map(|outcome| outcome.event)
+    cell.submit(&submission).await.map(|outcome| outcome.event)
 }

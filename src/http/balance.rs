@@ -140,8 +140,8 @@ async fn charge_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
             (Some(slot), Op::from(OpenCharge { amount: body.amount, method: body.payment_method.clone() }))
         }
     };
-    let outcome = app.engine.submit(request.call(Some(key.clone()), &body, op)).await;
-    let outcome = outcome.map_err(|error| problem_of(error, &key))?;
+    let call = request.call(Some(key.clone()), &body, op);
+    let outcome = app.engine.submit(&call).await.map_err(|error| problem_of(error, &key))?;
     let last = match &outcome.event {
         Event::ChargeOpened(opened) => settle(&app, &outcome, opened.clone()).await?,
         event => event.clone(),

@@ -148,10 +148,9 @@ async fn put(
     op: PutCart,
 ) -> Result<(String, CartPut, bool), Problem> {
     let call = request.call(request.idempotency_key()?, body, op);
-    let key = call.key.clone();
-    let outcome = app.engine.submit(call).await.map_err(|error| problem_of(error, &key))?;
+    let outcome = app.engine.submit(&call).await.map_err(|error| problem_of(error, &call.key))?;
     match outcome.event {
-        Event::CartPut(cart) => Ok((key, cart, outcome.replayed)),
+        Event::CartPut(cart) => Ok((call.key, cart, outcome.replayed)),
         _ => Err(Problem::new(Code::InternalError)),
     }
 }

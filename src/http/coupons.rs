@@ -247,8 +247,7 @@ pub async fn issue(app: Arc<App>, mut request: Request) -> Answer {
     let coupon = request.coupon_id()?;
     request.no_body(&app).await?;
     let call = request.call(request.idempotency_key()?, &(), IssueCoupon { coupon });
-    let key = call.key.clone();
-    let outcome = app.engine.submit(call).await.map_err(|error| problem_of(error, &key))?;
+    let outcome = app.engine.submit(&call).await.map_err(|error| problem_of(error, &call.key))?;
     let Event::CouponIssued(issued) = &outcome.event else {
         return Err(Problem::new(Code::InternalError));
     };
@@ -259,7 +258,7 @@ pub async fn issue(app: Arc<App>, mut request: Request) -> Answer {
         issued_at: reply::time(issued.at),
         expires_at: reply::time(issued.expires),
     };
-    Ok(reply::decided(StatusCode::CREATED, &view, &key, outcome.replayed))
+    Ok(reply::decided(StatusCode::CREATED, &view, &call.key, outcome.replayed))
 }
 
 /// GET /api/users/me/coupons?status=&limit=&cursor=: newest first, from Redis: what was just issued is there.

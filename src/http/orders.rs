@@ -98,10 +98,9 @@ pub async fn place(app: Arc<App>, mut request: Request) -> Answer {
         _ => Op::PlaceOrder(order),
     };
     let call = request.call(key, &body, op);
-    let key = call.key.clone();
-    let outcome = app.engine.submit(call).await.map_err(|error| problem_of(error, &key))?;
+    let outcome = app.engine.submit(&call).await.map_err(|error| problem_of(error, &call.key))?;
     trace::about_order(outcome.id());
-    decided(StatusCode::CREATED, &outcome, &key)
+    decided(StatusCode::CREATED, &outcome, &call.key)
 }
 
 fn decided(status: StatusCode, outcome: &Outcome, key: &str) -> Answer {
@@ -206,17 +205,16 @@ async fn cancel_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
         _ => return Err(Problem::new(Code::OrderNotFound)),
     };
     let call = request.call(key, &(), CancelOrder { order: id.seq(), paid });
-    let key = call.key.clone();
-    match app.engine.submit(call).await {
+    match app.engine.submit(&call).await {
         Ok(outcome) => {
             refund_card(&app, &outcome);
-            decided(StatusCode::OK, &outcome, &key)
+            decided(StatusCode::OK, &outcome, &call.key)
         }
         // It is the user's, but was closed so long ago that Redis has forgotten it.
         Err(EngineError::Refused(refusal)) if refusal.code == Refused::OrderNotFound => {
             Err(Problem::new(Code::InvalidOrderState).with("orderStatus", status.as_str()))
         }
-        Err(error) => Err(problem_of(error, &key)),
+        Err(error) => Err(problem_of(error, &call.key)),
     }
 }
 

@@ -92,11 +92,10 @@ async fn pay_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
     };
     let op = PayOrder { order: id.seq(), method: body.payment_method, amount: body.amount };
     let call = request.call(key, &body, op);
-    let key = call.key.clone();
     if app.engine.cell_of(&call.user).shared.id != id.cell() {
         return Err(Problem::new(Code::OrderNotFound));
     }
-    let outcome = match app.engine.submit(call).await {
+    let outcome = match app.engine.submit(&call).await {
         // Redis knows open orders only; whether it is another one says who has all of them.
         Err(EngineError::Refused(refusal)) if refusal.code == Refused::OrderNotFound => {
             let status = match find_order(&app, &request.user(), id).await? {
@@ -105,7 +104,7 @@ async fn pay_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
             };
             return Err(Problem::new(Code::InvalidOrderState).with("orderStatus", status.as_str()));
         }
-        outcome => outcome.map_err(|error| problem_of(error, &key))?,
+        outcome => outcome.map_err(|error| problem_of(error, &call.key))?,
     };
     let Event::OrderChanged(order) = outcome.event else {
         return Err(Problem::new(Code::InternalError));
@@ -119,7 +118,7 @@ async fn pay_to_the_end(app: Arc<App>, mut request: Request) -> Answer {
     } else {
         order
     };
-    trace::timed(Step::Encode, || answer(outcome.cell, &order, &key, outcome.replayed))
+    trace::timed(Step::Encode, || answer(outcome.cell, &order, &call.key, outcome.replayed))
 }
 
 /// The order as it is now.

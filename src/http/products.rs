@@ -169,10 +169,9 @@ pub async fn request_restock(app: Arc<App>, mut request: Request) -> Answer {
     check_email(&body.email)?;
     let op = RequestRestock { product, email: body.email.clone() };
     let call = request.call(key, &body, op);
-    let key = call.key.clone();
-    let outcome = app.engine.submit_product(call).await.map_err(|error| problem_of(error, &key))?;
+    let outcome = app.engine.submit_product(&call).await.map_err(|error| problem_of(error, &call.key))?;
     let view = RestockView { product_id: product, email: body.email };
-    Ok(reply::decided(StatusCode::CREATED, &view, &key, outcome.replayed))
+    Ok(reply::decided(StatusCode::CREATED, &view, &call.key, outcome.replayed))
 }
 
 /// Something that a mail server may take; whether it does shows when it is written to.

@@ -197,7 +197,7 @@ async fn submit(engine: &Engine, user: &UserId, op: impl Into<Op>) -> Result<(),
         fingerprint: Fingerprint::new("POST /live/rush", "/live/rush", &()),
         op: op.into(),
     };
-    match engine.submit(call).await {
+    match engine.submit(&call).await {
         Ok(_) => Ok(()),
         Err(EngineError::Refused(refusal)) => Err(refusal.code.code()),
         Err(EngineError::Unavailable(_)) => Err("SERVICE_UNAVAILABLE"),

@@ -163,14 +163,13 @@ async fn put(
     status: StatusCode,
 ) -> Answer {
     let call = request.call(key, body, op);
-    let key = call.key.clone();
-    let outcome = app.engine.submit_product(call).await.map_err(|error| problem_of(error, &key))?;
+    let outcome = app.engine.submit_product(&call).await.map_err(|error| problem_of(error, &call.key))?;
     let Event::CouponPut(coupon) = &outcome.event else {
         return Err(Problem::new(Code::InternalError));
     };
     // Has the list show what was changed, but does not wait long: it is done whatever happens now.
     let _ = tokio::time::timeout(app.config.catalog_refresh_ms, app.coupons.refresh()).await;
-    Ok(reply::decided(status, &CouponView::new(coupon.coupon, &terms(coupon)), &key, outcome.replayed))
+    Ok(reply::decided(status, &CouponView::new(coupon.coupon, &terms(coupon)), &call.key, outcome.replayed))
 }
 
 fn terms(put: &CouponPut) -> CatalogCoupon {

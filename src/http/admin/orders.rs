@@ -76,7 +76,7 @@ pub async fn settle(app: Arc<App>, mut request: Request) -> Answer {
     call.key = format!("admin {} {}", call.user, call.key);
     call = Call { user: order.user.clone(), ..call };
     let shown = call.key.rsplit(' ').next().unwrap_or_default().to_owned();
-    let outcome = app.engine.submit(call).await.map_err(|error| problem_of(error, &shown))?;
+    let outcome = app.engine.submit(&call).await.map_err(|error| problem_of(error, &shown))?;
     let view = OrderView::of_event(outcome.cell, &outcome.event).ok_or(Problem::new(Code::InternalError))?;
     Ok(reply::decided(StatusCode::OK, &view, &shown, outcome.replayed))
 }

@@ -147,13 +147,12 @@ async fn put_product(
     status: StatusCode,
 ) -> Answer {
     let call = request.call(key, body, op);
-    let key = call.key.clone();
-    let outcome = app.engine.submit_product(call).await.map_err(|error| problem_of(error, &key))?;
+    let outcome = app.engine.submit_product(&call).await.map_err(|error| problem_of(error, &call.key))?;
     let Event::ProductPut(put) = &outcome.event else {
         return Err(Problem::new(Code::InternalError));
     };
     show(app).await;
-    Ok(reply::decided(status, &ProductView::from(&product_of(put)), &key, outcome.replayed))
+    Ok(reply::decided(status, &ProductView::from(&product_of(put)), &call.key, outcome.replayed))
 }
 
 /// Has the catalogue show what was changed, but does not wait long: it is done whatever happens now.
@@ -190,14 +189,14 @@ pub async fn adjust_stock(app: Arc<App>, mut request: Request) -> Answer {
         return Err(Problem::new(Code::InvalidInput).because(reason));
     }
     let op = AdjustStock { product, delta: body.delta };
-    let outcome = app.engine.submit_product(request.call(Some(key.clone()), &body, op)).await;
-    let outcome = outcome.map_err(|error| problem_of(error, &key))?;
+    let call = request.call(Some(key), &body, op);
+    let outcome = app.engine.submit_product(&call).await.map_err(|error| problem_of(error, &call.key))?;
     let Event::StockAdjusted(adjusted) = &outcome.event else {
         return Err(Problem::new(Code::InternalError));
     };
     show(&app).await;
     let body = StockView { product_id: product, stock: adjusted.stock };
-    Ok(reply::decided(StatusCode::OK, &body, &key, outcome.replayed))
+    Ok(reply::decided(StatusCode::OK, &body, &call.key, outcome.replayed))
 }
 
 /// The stock of a product after a change.
