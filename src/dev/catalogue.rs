@@ -1,10 +1,10 @@
-//! The demo catalogue: one hot sale among ordinary products, and one that opens later.
+//! The demo catalogue: one hot sale among ordinary products, one that opens later, and a coupon.
 
 use jiff::{Timestamp, ToSpan};
 
 use crate::engine::EngineError;
 use crate::engine::call::{Call, Fingerprint};
-use crate::engine::op::{Change, Op, PutProduct};
+use crate::engine::op::{Change, CouponType, DiscountType, Op, PutCoupon, PutProduct};
 use crate::engine::user::UserId;
 use crate::http::app::App;
 
@@ -12,12 +12,12 @@ use crate::http::app::App;
 type Line = (&'static str, u64, u64, Option<u64>, Option<(i64, i64)>);
 
 const LINES: [Line; 6] = [
-    ("Limited sneaker, hot sale", 59_000, 100, Some(2), Some((0, 24))),
+    ("Limited sneaker", 59_000, 100, Some(2), Some((0, 24))),
     ("Noise-cancelling headphones", 189_000, 50, Some(1), None),
     ("Mechanical keyboard", 99_000, 500, None, None),
     ("Steel water bottle", 12_000, 10_000, None, None),
     ("Cotton socks, five pairs", 9_900, 100_000, None, None),
-    ("Signed poster, opens in an hour", 30_000, 30, Some(1), Some((1, 3))),
+    ("Signed poster", 30_000, 30, Some(1), Some((1, 3))),
 ];
 
 /// Puts the catalogue into an empty shop. The keys are fixed, so a second start after a kill adds nothing twice.
@@ -38,18 +38,29 @@ pub async fn put_if_empty(app: &App) -> anyhow::Result<()> {
             ends: window.map(|(_, closes)| hours(closes)),
             ..PutProduct::default()
         };
-        let call = Call {
-            user: UserId::parse("demo-catalogue").expect("a valid user id"),
-            key: format!("demo-{i}"),
-            fingerprint: Fingerprint::new("demo catalogue", name, &(price, stock)),
-            op: Op::PutProduct(op),
-        };
-        match app.engine.submit_product(&call).await {
-            Ok(_) => {}
-            Err(EngineError::Refused(refusal)) => anyhow::bail!("the demo catalogue was refused: {refusal:?}"),
-            Err(error) => return Err(error.into()),
-        }
+        put(app, format!("demo-{i}"), op).await?;
     }
+    let coupon = PutCoupon {
+        name: Some("Ten percent off".to_owned()),
+        kind: Some(CouponType::Cart),
+        discount: Some(DiscountType::Percent),
+        value: Some(10),
+        total: Some(100),
+        valid_days: Some(30),
+        ..PutCoupon::default()
+    };
+    put(app, "demo-coupon".to_owned(), coupon).await?;
     app.products.refresh().await;
+    app.coupons.refresh().await;
     Ok(())
+}
+
+async fn put(app: &App, key: String, op: impl Into<Op>) -> anyhow::Result<()> {
+    let user = UserId::parse("demo-catalogue").expect("a valid user id");
+    let call = Call { user, fingerprint: Fingerprint::new("demo catalogue", &key, &()), key, op: op.into() };
+    match app.engine.submit_product(&call).await {
+        Ok(_) => Ok(()),
+        Err(EngineError::Refused(refusal)) => anyhow::bail!("the demo catalogue was refused: {refusal:?}"),
+        Err(error) => Err(error.into()),
+    }
 }

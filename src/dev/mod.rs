@@ -33,6 +33,9 @@ pub const JWT_ISSUER: &str = "flashsale";
 /// See [`JWT_ISSUER`].
 pub const JWT_AUDIENCE: &str = "flashsale";
 
+/// Whoever plays a sale wants to see soon that the books agree.
+const VERIFY_INTERVAL_MS: &str = "10000";
+
 const READY_TIMEOUT: Duration = Duration::from_mins(1);
 
 const JWT_SECRET_CHARS: usize = 48;
@@ -57,6 +60,7 @@ pub struct DevOptions {
 /// Runs until SIGINT or SIGTERM.
 pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     let stop = stop_signal()?;
+    check_ports(&options)?;
     let data = prepare_folder(&options)?;
     let secret = jwt_secret(&data)?;
     let (redis, postgres) = start_servers(&data).await?;
@@ -72,6 +76,9 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     source.set("listen", format!("127.0.0.1:{}", options.port));
     source.set("ops_listen", format!("127.0.0.1:{}", options.ops_port));
     source.set("dev_pages", "true");
+    if !source.has("verify_interval_ms") {
+        source.set("verify_interval_ms", VERIFY_INTERVAL_MS);
+    }
     // On a port of its own: what a gateway and a data platform would be.
     let sandbox = Sandbox::bind(0).await?;
     let sandbox_url = format!("http://{}", sandbox.address());
@@ -117,6 +124,19 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
         postgres.stop();
     })
     .await?;
+    Ok(())
+}
+
+/// Before anything is made or started; whoever takes a port in between is noticed later.
+fn check_ports(options: &DevOptions) -> anyhow::Result<()> {
+    for port in [options.port, options.ops_port].into_iter().filter(|port| *port != 0) {
+        std::net::TcpListener::bind(("127.0.0.1", port)).with_context(|| {
+            format!(
+                "port {port} is taken. Is flashsale running already (http://127.0.0.1:{port}/)? On other ports, and with data \
+                 of its own: make run ARGS=\"--data other --port 9000 --ops-port 9001\""
+            )
+        })?;
+    }
     Ok(())
 }
 
@@ -176,14 +196,13 @@ fn print_welcome(facts: &env_file::Facts, path: &Path) {
          sandbox     {}/gateway/book  /platform/book\n  \
          user token  {}\n  \
          admin token {}\n\n\
-         In another shell:\n\n  \
+         Open the storefront, or in another shell (the first lines of \"A first order\" in the README):\n\n  \
          . {env}\n  \
-         curl -s $FLASHSALE_URL/api/products\n  \
+         curl -s $FLASHSALE_URL/api/products/1; echo\n  \
          curl -s -X POST $FLASHSALE_URL/api/users/me/balance/charge -H \"Authorization: Bearer $USER_TOKEN\" \\\n    \
-         -H \"Idempotency-Key: my-first-charge\" -d '{{\"amount\": 100000}}'\n  \
+         -H \"Idempotency-Key: first-charge\" -d '{{\"amount\": 200000}}'; echo\n  \
          curl -s -X POST $FLASHSALE_URL/api/orders -H \"Authorization: Bearer $USER_TOKEN\" \\\n    \
-         -d '{{\"items\": [{{\"productId\": 1, \"quantity\": 1}}]}}'\n  \
-         curl -s $FLASHSALE_URL/api/products/popular\n\n\
+         -H \"Idempotency-Key: first-order\" -d '{{\"items\": [{{\"productId\": 1, \"quantity\": 2}}]}}'; echo\n\n\
          Ctrl-C ends it; the data stays.\n",
         facts.ops_url, facts.ops_url, facts.sandbox_url, facts.user_token, facts.admin_token,
     ));

@@ -86,7 +86,9 @@ pub(super) fn claim(folder: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error.into()),
     })?
-    .with_context(|| format!("{} is in use by another process", folder.display()))?;
+    .with_context(|| {
+        format!("{} is in use by another process; another one takes another folder (dev: --data)", folder.display())
+    })?;
     Ok(lock)
 }
 

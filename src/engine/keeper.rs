@@ -18,6 +18,9 @@ use crate::postgres::DatabaseError;
 use crate::postgres::gate::{self, Epoch, Report};
 use crate::redis::requirements;
 
+/// Time for the first connection to Redis before it counts as away.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Pause between two looks at a cell that is closed.
 const CLOSED_LOOK_PAUSE: Duration = Duration::from_millis(100);
 
@@ -82,6 +85,8 @@ impl Keeper {
         let cell = self.shared.id.to_string();
         let (open, epoch_gauge) =
             (gauge!(names::GATE_OPEN, "cell" => cell.clone()), gauge!(names::GATE_EPOCH, "cell" => cell));
+        // Else every start would begin with a word about Redis being away.
+        let _ = tokio::time::timeout(CONNECT_PATIENCE, self.shared.redis.wait_connected()).await;
         loop {
             let state = self.look().await;
             open.set(if matches!(state, GateState::Open(_)) { 1.0 } else { 0.0 });

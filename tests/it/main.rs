@@ -6,6 +6,7 @@ mod compose;
 mod contract;
 mod coupons;
 mod dashboards;
+mod dev;
 mod engine_ops;
 mod faults;
 mod forwarding;
