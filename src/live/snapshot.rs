@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::figures::{Figures, Histogram, LogFigures, SinkFigures, VerifyFigures};
-use super::rush::Progress;
+use super::rush::{Progress, Recent};
 use crate::catalog::coupons::Coupons;
 use crate::catalog::popular::Ranking;
 use crate::catalog::products::{Product, Snapshot as Products};
@@ -93,6 +93,8 @@ struct LatencyView {
     window_s: f64,
     /// `POST /api/orders`, from the head of the request to the answer.
     orders: TimesView,
+    /// Orders of a rush in the lane, until they are answered. Nobody else is timed there: they come over HTTP.
+    rush: Recent,
     /// A batch in Redis, there and back.
     redis: TimesView,
 }
@@ -215,6 +217,7 @@ impl Sampler {
         let ranking = caches.ranking.as_deref();
         let figures = &now.figures;
         let rates = Rates::new(self.taken.back(), &now);
+        let rush = app.live.rush();
         let snapshot = Snapshot {
             at: Timestamp::now().as_millisecond(),
             is_dev: app.config.dev_pages,
@@ -222,7 +225,7 @@ impl Sampler {
             not_ready: app.not_ready(),
             gates: app.engine.cells().iter().map(|cell| GateView::new(cell)).collect(),
             orders: OrdersView::new(figures, &rates),
-            latency: LatencyView::new(self.taken.front().unwrap_or(&now), &now),
+            latency: LatencyView::new(self.taken.front().unwrap_or(&now), &now, rush.as_ref()),
             lane: LaneView::new(figures, &rates),
             log: LogView::new(&figures.log, &rates),
             sinks: figures.sinks.iter().map(|(name, sink)| SinkView::new(name, sink, &rates)).collect(),
@@ -232,7 +235,7 @@ impl Sampler {
             stock: products.map(|products| StockView::new(products, ranking)),
             ranking: ranked(products, ranking),
             coupons: caches.coupons.as_deref().map(coupons).unwrap_or_default(),
-            rush: app.live.rush(),
+            rush,
         };
         self.taken.push_back(now);
         if self.taken.len() > WINDOW {
@@ -319,10 +322,11 @@ fn sum(counts: &BTreeMap<String, f64>) -> f64 {
 }
 
 impl LatencyView {
-    fn new(first: &Taken, now: &Taken) -> Self {
+    fn new(first: &Taken, now: &Taken, rush: Option<&Progress>) -> Self {
         Self {
             window_s: now.at.duration_since(first.at).as_secs_f64(),
             orders: TimesView::new(&now.figures.order_times.since(&first.figures.order_times)),
+            rush: rush.map(|rush| rush.recent(now.at)).unwrap_or_default(),
             redis: TimesView::new(&now.figures.redis_times.since(&first.figures.redis_times)),
         }
     }

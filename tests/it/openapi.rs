@@ -26,10 +26,12 @@ fn undescribed(listener: Listener) -> &'static [&'static str] {
             "GET /openapi.json",
             "GET /docs",
             "GET /docs/{*file}",
+            "GET /",
             "GET /live",
             "GET /live/{file}",
             "GET /live/events",
             "POST /live/rush",
+            "POST /live/restock",
         ],
     }
 }

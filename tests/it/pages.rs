@@ -1,6 +1,6 @@
 //! The live page and the storefront, as far as they can be looked at without a browser.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -49,7 +49,8 @@ async fn snapshots(shop: &Shop, count: usize) -> Vec<Value> {
 async fn pages_are_there_with_all_their_files_and_let_nothing_in_from_outside() {
     let shop = dev_shop("pages").await;
     let http = reqwest::Client::new();
-    for (base, page) in [(&shop.client.url, "/"), (&shop.client.ops_url, "/live")] {
+    // The root of the operations listener leads to the live page.
+    for (base, page) in [(&shop.client.url, "/"), (&shop.client.ops_url, "/live"), (&shop.client.ops_url, "/")] {
         let response = http.get(format!("{base}{page}")).send().await.expect("an answer");
         assert_eq!(response.status(), 200, "{page}");
         let policy = response.headers()["content-security-policy"].to_str().expect("text").to_owned();
@@ -80,6 +81,9 @@ async fn without_the_setting_nobody_gets_a_token_and_nothing_rushes() {
     post(&shop, &url, &own_page(&shop.client.url), &json!({})).await.expect_problem(404, "NOT_FOUND");
     let url = format!("{}/live/rush", shop.client.ops_url);
     let body = json!({"buyers": 1, "productId": 1});
+    post(&shop, &url, &own_page(&shop.client.ops_url), &body).await.expect_problem(404, "NOT_FOUND");
+    let url = format!("{}/live/restock", shop.client.ops_url);
+    let body = json!({"productId": 1, "units": 1});
     post(&shop, &url, &own_page(&shop.client.ops_url), &body).await.expect_problem(404, "NOT_FOUND");
     // The live page itself is for every operator.
     assert_eq!(snapshots(&shop, 1).await.len(), 1);
@@ -114,6 +118,14 @@ async fn a_shopper_gets_a_token_of_his_own_and_other_pages_get_none() {
     }
 }
 
+/// The first snapshot after a rush.
+async fn when_over(shop: &Shop) -> Value {
+    eventually("the rush is over", async || {
+        snapshots(shop, 1).await.pop().filter(|snapshot| snapshot["rush"]["isOver"] == true)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rush_sells_out_and_the_live_page_shows_it() {
     let shop = dev_shop("rush").await;
@@ -123,15 +135,64 @@ async fn a_rush_sells_out_and_the_live_page_shows_it() {
     post(&shop, &url, &own, &json!({"buyers": 0, "productId": product})).await.expect_problem(400, "INVALID_INPUT");
     post(&shop, &url, &own, &json!({"buyers": 5, "productId": 999})).await.expect_problem(404, "PRODUCT_NOT_FOUND");
     post(&shop, &url, &own, &json!({"buyers": 300, "productId": product})).await.expect(202);
-    let over = eventually("the rush is over", async || {
-        snapshots(&shop, 1).await.pop().filter(|snapshot| snapshot["rush"]["isOver"] == true)
-    })
-    .await;
+    let over = when_over(&shop).await;
     let rush = &over["rush"];
     assert_eq!((&rush["accepted"], &rush["answered"]), (&json!(50), &json!(300)), "{rush}");
     assert_eq!(rush["refused"]["INSUFFICIENT_STOCK"], 250, "{rush}");
     assert_eq!(shop.stock(product).await, 0);
     assert!(!over.to_string().contains("rush-"), "no user is shown: {over}");
+    shop.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rush_may_take_its_time_and_sells_the_same() {
+    let shop = dev_shop("slow-rush").await;
+    let product = shop.client.product("Hot", 1_000, 50).await;
+    let url = format!("{}/live/rush", shop.client.ops_url);
+    let own = own_page(&shop.client.ops_url);
+    for bad in [json!(61), json!(-1), json!(0.5), json!("2")] {
+        let body = json!({"buyers": 300, "productId": product, "seconds": bad});
+        post(&shop, &url, &own, &body).await.expect_problem(400, "INVALID_INPUT");
+    }
+    let started = Instant::now();
+    let body = json!({"buyers": 300, "productId": product, "seconds": 2});
+    assert_eq!(post(&shop, &url, &own, &body).await.expect(202).body, body);
+    post(&shop, &url, &own, &body).await.expect_problem(409, "REQUEST_IN_PROGRESS");
+    let over = when_over(&shop).await;
+    assert!(started.elapsed() >= Duration::from_millis(1_500), "{:?}", started.elapsed());
+    let rush = &over["rush"];
+    assert!(rush["seconds"].as_f64().is_some_and(|seconds| seconds >= 1.5), "{rush}");
+    assert_eq!((&rush["accepted"], &rush["answered"]), (&json!(50), &json!(300)), "{rush}");
+    assert_eq!(rush["refused"]["INSUFFICIENT_STOCK"], 250, "{rush}");
+    assert!(over["latency"]["rush"]["p99Ms"].is_number(), "its orders are timed: {over}");
+    shop.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_rush_stock_can_be_put_back() {
+    let shop = dev_shop("put-back").await;
+    let product = shop.client.product("Hot", 1_000, 0).await;
+    let url = format!("{}/live/restock", shop.client.ops_url);
+    let own = own_page(&shop.client.ops_url);
+    for units in [json!(0), json!(1_001), json!(-1), json!(null)] {
+        let body = json!({"productId": product, "units": units});
+        post(&shop, &url, &own, &body).await.expect_problem(400, "INVALID_INPUT");
+    }
+    post(&shop, &url, &own, &json!({"productId": 999, "units": 1})).await.expect_problem(404, "PRODUCT_NOT_FOUND");
+    let body = json!({"productId": product, "units": 100});
+    let elsewhere = own_page("http://evil.example");
+    post(&shop, &url, &elsewhere, &body).await.expect_problem(403, "FORBIDDEN");
+    for stock in [100, 200] {
+        let reply = post(&shop, &url, &own, &body).await.expect(200);
+        assert_eq!(reply.body, json!({"productId": product, "stock": stock}));
+    }
+    assert_eq!(shop.stock(product).await, 200);
+    eventually("the live page shows it", async || {
+        let snapshot = snapshots(&shop, 1).await.pop()?;
+        let products = snapshot["stock"]["products"].as_array()?.clone();
+        products.into_iter().find(|one| one["productId"] == product && one["stock"] == 200)
+    })
+    .await;
     shop.check_books().await;
 }
 

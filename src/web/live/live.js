@@ -20,11 +20,13 @@ let latest = null;
 let arrived = 0;
 let state = "opening";
 let isPaused = false;
+/** Whether nobody keeps the figures true any more. */
+let isOld = false;
 
 function showSnapshot() {
   if (latest === null) return;
-  view.showAll(latest);
-  rush.showRush(latest);
+  view.showAll(latest, isOld);
+  rush.showRush(latest, isOld);
 }
 
 function showConnection() {
@@ -35,10 +37,10 @@ function showConnection() {
   setAttribute(pill, "data-level", LEVELS[shown]);
   setText(pill, i18n.t(`connection.${shown}`, { span: i18n.span(Math.round(silence / 1000)) }));
   // Figures that nobody keeps true must not look as if all were well.
-  if (latest !== null && !isPaused && (isStale || state === "lost" || state === "ended") && silence > STALE_MS) {
-    setAttribute(byId("verdict"), "data-level", "bad");
-    setText(byId("verdict-title"), i18n.t("verdict.stale"));
-    document.title = `⚠ ${i18n.t("verdict.stale")} · flashsale`;
+  const nowOld = !isPaused && state !== "opening" && (silence > STALE_MS || state === "ended");
+  if (nowOld !== isOld) {
+    isOld = nowOld;
+    showSnapshot();
   }
 }
 
@@ -47,6 +49,7 @@ function onSnapshot(snapshot) {
   view.note(snapshot);
   if (isPaused) return;
   latest = snapshot;
+  isOld = false;
   showSnapshot();
   showConnection();
 }

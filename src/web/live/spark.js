@@ -1,4 +1,4 @@
-// Small line charts: one scale for all lines, no axes, and the numbers stand beside them as text.
+// Small line charts: one scale for all lines. What its top and its ends stand for is written beside them, as text.
 
 import { setAttribute, svg } from "./dom.js";
 
@@ -19,24 +19,33 @@ export function createHistory(length) {
   };
 }
 
+/** Whether a history has anything to draw. */
+export const hasValues = ({ values }) => values.some((value) => value > 0);
+
 /**
  * Draws `lines`, `{name, history, isFilled}`; the newest value is at the right edge. Answers the top of the scale, which is at
- * least `least`.
+ * least `least`, and a round number: so it does not move with every value.
  */
 export function draw(node, lines, least) {
   setAttribute(node, "viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   setAttribute(node, "preserveAspectRatio", "none");
   const known = lines.flatMap((line) => line.history.values).filter((value) => value !== null);
-  const top = Math.max(least, ...known);
-  setAttribute(path(node, "base"), "d", `M0 ${HEIGHT - PAD}H${WIDTH}`);
+  const top = roundUp(Math.max(least, ...known));
+  setAttribute(path(node, "base"), "d", `M0 ${PAD}H${WIDTH}M0 ${HEIGHT - PAD}H${WIDTH}`);
   for (const { name, history, isFilled } of lines) {
     const points = history.values.map((value, i) => point(value, i + history.length - history.values.length, history.length, top));
     // What never was above 0 needs no line.
-    const isFlat = history.values.every((value) => !value);
+    const isFlat = !hasValues(history);
     if (isFilled) setAttribute(path(node, `${name}-fill`), "d", isFlat ? "" : area(points));
     setAttribute(path(node, name), "d", isFlat ? "" : line(points));
   }
   return top;
+}
+
+/** The next of 1, 2 and 5 with any number of zeros. */
+function roundUp(value) {
+  const unit = 10 ** Math.floor(Math.log10(value));
+  return unit * [1, 2, 5, 10].find((step) => step * unit >= value * 0.999);
 }
 
 function path(node, name) {
@@ -50,14 +59,14 @@ function point(value, place, length, top) {
   return [x.toFixed(1), y.toFixed(1)];
 }
 
-/** A line that breaks off where nothing is known. */
+/** A line that breaks off where nothing is known; a value alone is a dot. */
 function line(points) {
-  let drawing = false;
   let d = "";
-  for (const at of points) {
-    if (at) d += `${drawing ? "L" : "M"}${at[0]} ${at[1]}`;
-    drawing = at !== null;
-  }
+  points.forEach((at, i) => {
+    if (!at) return;
+    if (points[i - 1]) d += `L${at[0]} ${at[1]}`;
+    else d += `M${at[0]} ${at[1]}${points[i + 1] ? "" : "h0"}`;
+  });
   return d;
 }
 

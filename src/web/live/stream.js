@@ -12,6 +12,7 @@ export function openStream(address, onSnapshot, onState) {
     let hasEnded = false;
     source.onmessage = (event) => {
       attempt = 0;
+      hasEnded = false;
       onState("live");
       onSnapshot(JSON.parse(event.data));
     };

@@ -2,7 +2,7 @@
 
 import { byId, el, keyed, part, setAttribute, setBar, setText, show } from "./dom.js";
 import { UNKNOWN } from "./i18n.js";
-import { createHistory, draw } from "./spark.js";
+import { createHistory, draw, hasValues } from "./spark.js";
 import { findings, level } from "./verdict.js";
 
 /** Snapshots that charts reach back: two minutes. */
@@ -15,7 +15,8 @@ const BREAKER = ["told.closed", "told.halfOpen", "told.open"];
 
 export function createView(i18n) {
   const { t } = i18n;
-  const history = Object.fromEntries(["accepted", "refused", "failed", "p50", "p99"].map((name) => [name, createHistory(HISTORY)]));
+  const charted = ["accepted", "refused", "failed", "p50", "p99", "rush-p50", "rush-p99"];
+  const history = Object.fromEntries(charted.map((name) => [name, createHistory(HISTORY)]));
 
   const codeName = (code) => (i18n.has(`code.${code}`) ? t(`code.${code}`) : code);
   const sinkName = (sink) => (i18n.has(`sink.${sink}`) ? t(`sink.${sink}`) : sink);
@@ -27,25 +28,29 @@ export function createView(i18n) {
     history.failed.push(snapshot.orders.failedPerS);
     history.p50.push(snapshot.latency.orders.p50Ms);
     history.p99.push(snapshot.latency.orders.p99Ms);
+    history["rush-p50"].push(snapshot.latency.rush.p50Ms);
+    history["rush-p99"].push(snapshot.latency.rush.p99Ms);
   }
 
-  function showAll(snapshot) {
-    showVerdict(snapshot);
+  /** `isOld`: nobody keeps the figures true any more, and what was well may not be. */
+  function showAll(snapshot, isOld) {
+    setAttribute(byId("main"), "data-old", String(isOld));
+    showVerdict(snapshot, isOld);
     showOrders(snapshot.orders);
-    showLatency(snapshot.latency, snapshot.lane);
+    showLatency(snapshot);
     showStock(snapshot.stock);
     showRanking(snapshot.ranking);
     showCoupons(snapshot.coupons);
-    showProcess(snapshot);
+    showProcess(snapshot, isOld);
     showBooks(snapshot);
     showTold(snapshot.sinks, snapshot.noticesDue);
     setText(byId("viewers"), t("viewers", { n: i18n.number(snapshot.viewers) }));
   }
 
-  function showVerdict(snapshot) {
+  function showVerdict(snapshot, isOld) {
     const found = findings(snapshot, sinkName);
-    const verdict = level(found);
-    setAttribute(byId("verdict"), "data-level", verdict);
+    const verdict = isOld ? "stale" : level(found);
+    setAttribute(byId("verdict"), "data-level", isOld ? "bad" : verdict);
     setText(byId("verdict-title"), t(`verdict.${verdict}`));
     const create = ({ level }) =>
       el("li", { "data-level": level }, el("strong", { "data-part": "what" }), el("span", { "data-part": "do" }));
@@ -110,12 +115,18 @@ export function createView(i18n) {
     );
   }
 
-  function showLatency(latency, lane) {
-    for (const name of ["orders", "redis"]) {
+  function showLatency({ isDev, latency, lane }) {
+    for (const name of ["orders", "rush", "redis"]) {
       setText(byId(`${name}-p50`), i18n.ms(latency[name].p50Ms));
       setText(byId(`${name}-p99`), i18n.ms(latency[name].p99Ms));
     }
-    draw(byId("latency-spark"), [{ name: "p50", history: history.p50 }, { name: "p99", history: history.p99 }], 5);
+    show(byId("rush-times"), isDev);
+    const lines = ["rush-p50", "rush-p99", "p50", "p99"].map((name) => ({ name, history: history[name] }));
+    // Without an order there is nothing to look at.
+    show(byId("latency-chart"), lines.some((line) => hasValues(line.history)));
+    const top = draw(byId("latency-spark"), lines, 1);
+    setText(byId("latency-top"), t("latency.top", { ms: i18n.ms(top) }));
+    show(byId("latency-dashed"), hasValues(history["rush-p99"]));
     setText(byId("lane-queue"), i18n.number(lane.queue));
     setText(byId("lane-batch"), i18n.number(lane.opsPerBatch, 1));
   }
@@ -188,19 +199,29 @@ export function createView(i18n) {
     });
   }
 
-  function showProcess(snapshot) {
+  function showProcess(snapshot, isOld) {
     const isReady = snapshot.notReady.length === 0;
-    pill("readiness", isReady ? "good" : "bad", t(isReady ? "process.ready" : "process.notReady"));
-    keyed(byId("not-ready"), snapshot.notReady, (reason) => reason, () => el("li"), (node, reason) => setText(node, reason));
-    const create = () => el("div", {}, el("dt", { "data-part": "name" }), el("dd", { "data-part": "state" }));
-    keyed(byId("gates"), snapshot.gates, (gate) => gate.cell, create, (node, gate) => {
+    const readiness = isOld ? "unknown" : isReady ? "ready" : "notReady";
+    pill("readiness", isOld ? null : isReady ? "good" : "bad", t(`process.${readiness}`));
+    const reasons = isOld ? [] : snapshot.notReady;
+    keyed(byId("not-ready"), reasons, (reason) => reason, () => el("li"), (node, reason) => setText(node, reason));
+    keyed(byId("gates"), snapshot.gates, (gate) => gate.cell, createGate, (node, gate) => {
       setText(part(node, "name"), t("process.gate", { cell: gate.cell }));
-      setText(part(node, "state"), gate.isOpen ? t("process.open", { epoch: gate.epoch }) : t("process.closed"));
-      setAttribute(node, "data-level", gate.isOpen ? "good" : "bad");
+      setAttribute(part(node, "mark"), "aria-label", t("explain"));
+      setText(part(node, "hint"), t("process.gate.hint"));
+      const state = gate.isOpen ? t("process.open", { epoch: gate.epoch }) : t("process.closed");
+      setText(part(node, "state"), isOld ? t("process.unknown") : state);
+      setAttribute(node, "data-level", isOld ? null : gate.isOpen ? "good" : "bad");
       setAttribute(node, "data-testid", `gate-${gate.cell}`);
     });
     fact("script-errors", i18n.number(snapshot.lane.scriptErrors), snapshot.lane.scriptErrors > 0 ? "bad" : null);
     fact("held", i18n.number(snapshot.heldTooLong), snapshot.heldTooLong > 0 ? "warn" : null);
+  }
+
+  /** As the explained facts of the page itself. */
+  function createGate() {
+    const hint = el("details", { class: "hint" }, el("summary", { text: "?", "data-part": "mark" }), el("p", { "data-part": "hint" }));
+    return el("div", {}, el("dt", {}, el("span", { "data-part": "name" }), " ", hint), el("dd", { "data-part": "state" }));
   }
 
   function showBooks({ at, log, verify }) {
@@ -212,8 +233,13 @@ export function createView(i18n) {
     fact("committed", i18n.rate(log.committedPerS), null);
     fact("log-entries", i18n.number(log.entries), null);
     fact("parked", i18n.number(log.parked), log.parked > 0 ? "bad" : null);
-    fact("differences", i18n.number(verify.differences), differ ? "bad" : null);
-    fact("compared", verify.last === null ? UNKNOWN : t("books.ago", { span: i18n.span(Math.max(0, at / 1000 - verify.last)) }), null);
+    fact("differences", verify.differences === 0 ? t("books.none") : i18n.number(verify.differences), differ ? "bad" : null);
+    fact("compared", comparedAt(at, verify.last), null);
+  }
+
+  function comparedAt(at, last) {
+    if (last === null) return t("books.never");
+    return t("books.at", { time: i18n.time(last * 1000), span: i18n.span(Math.max(0, at / 1000 - last)) });
   }
 
   function lagOf({ lagEvents, lagSeconds }) {
@@ -223,11 +249,18 @@ export function createView(i18n) {
   }
 
   function showTold(sinks, due) {
-    const columns = ["name", "state", "lag", "waiting", "dead", "rate"];
+    const columns = ["state", "lag", "waiting", "dead", "rate"];
+    // With roles of their own, as narrow windows make lists of the rows.
     const create = () =>
-      el("tr", {}, ...columns.map((column, i) => el(i === 0 ? "th" : "td", { "data-part": column, scope: i === 0 ? "row" : null })));
+      el(
+        "tr",
+        { role: "row" },
+        el("th", { "data-part": "name", scope: "row", role: "rowheader" }),
+        ...columns.map((column) => el("td", { "data-part": column, role: "cell" })),
+      );
     keyed(byId("sinks"), sinks, (sink) => sink.sink, create, (node, sink) => {
       setAttribute(node, "data-testid", `sink-${sink.sink}`);
+      for (const column of columns) setAttribute(part(node, column), "data-label", t(`told.${column}`));
       setText(part(node, "name"), sinkName(sink.sink));
       const state = sink.isStopped ? "told.stopped" : BREAKER[sink.breaker ?? 0];
       setText(part(node, "state"), sink.breaker === null && !sink.isStopped ? UNKNOWN : t(state));

@@ -2,13 +2,13 @@
 
 import { byId, el, keyed, part, setAttribute, setText, show } from "./dom.js";
 
-export function createCart({ api, i18n, say, wallet, after }) {
+export function createCart({ api, i18n, say, attempt, wallet, after }) {
   const { t } = i18n;
   const result = byId("cart-result");
   let cart = { items: [], totalAmount: 0 };
 
   function create({ productId }) {
-    const change = (by) => () => {
+    const step = (by) => () => {
       const line = cart.items.find((item) => item.productId === productId);
       if (line) put(productId, line.quantity + by);
     };
@@ -22,9 +22,9 @@ export function createCart({ api, i18n, say, wallet, after }) {
       el(
         "span",
         { class: "actions full" },
-        button("cart-fewer", "−", change(-1)),
+        button("cart-fewer", "−", step(-1)),
         el("span", { "data-part": "quantity", "data-testid": `cart-quantity-${productId}` }),
-        button("cart-more", "+", change(1)),
+        button("cart-more", "+", step(1)),
         button("cart-remove", "", () => put(productId, 0)),
       ),
     );
@@ -53,49 +53,62 @@ export function createCart({ api, i18n, say, wallet, after }) {
     showCart();
   }
 
-  /** Does something to the cart, and says what was wrong with it. */
-  async function attempt(work) {
-    try {
-      await work();
-    } catch (error) {
-      say(result, "bad", () => error.detail || t("trouble"));
-    }
+  /** Changes the cart: `request(key)` answers what is in it now. */
+  const change = (request, done = () => {}) =>
+    attempt(result, {
+      work: request,
+      unknown: "ask.cart",
+      done: ({ body }) => {
+        cart = body;
+        showCart();
+        done();
+      },
+    });
+
+  function put(productId, quantity) {
+    const path = `api/cart/items/${productId}`;
+    if (quantity > 0) return change((key) => api.send("PUT", path, { body: { quantity }, key }));
+    return change(async (key) => {
+      await api.send("DELETE", path, { key });
+      return { body: await api.get("api/cart") };
+    });
   }
 
-  const put = (productId, quantity) =>
-    attempt(async () => {
-      say(result, null, null);
-      const path = `api/cart/items/${productId}`;
-      if (quantity > 0) {
-        cart = (await api.send("PUT", path, { body: { quantity } })).body;
-        showCart();
-      } else {
-        await api.send("DELETE", path);
-        await refresh();
-      }
-    });
-
   const add = ({ productId, name }) =>
-    attempt(async () => {
-      cart = (await api.send("POST", "api/cart/items", { body: { productId, quantity: 1 } })).body;
-      showCart();
-      say(result, "good", () => t("cart.added", { name }));
-    });
+    change(
+      (key) => api.send("POST", "api/cart/items", { body: { productId, quantity: 1 }, key }),
+      () => say(result, "good", () => t("cart.added", { name })),
+    );
 
-  byId("order-cart").addEventListener("click", async (event) => {
-    const button = event.currentTarget;
+  function order() {
+    const button = byId("order-cart");
+    const body = { finalAmount: cart.totalAmount };
+    let made = null;
     button.disabled = true;
-    await attempt(async () => {
-      const { body: order } = await api.send("POST", "api/orders", { body: { finalAmount: cart.totalAmount } });
-      const values = { id: order.orderId };
-      say(result, "good", () => t("sale.bought", { ...values, amount: i18n.money(order.finalAmount), left: i18n.money(order.remainingBalance) }));
-      wallet.showBalance(order.remainingBalance);
-      after(order);
+    return attempt(result, {
+      work: (key) => api.send("POST", "api/orders", { body, key }),
+      unknown: "ask.ordered",
+      done: (answer) => {
+        made = answer.body;
+        const values = () => ({ id: made.orderId, amount: i18n.money(made.finalAmount), left: i18n.money(made.remainingBalance) });
+        say(result, "good", () => t("sale.bought", values()), { about: made });
+        wallet.showBalance(made.remainingBalance);
+      },
+      offer: (error) => wallet.offer(error, { node: result, name: "charge-and-order", text: "cart.chargeAndOrder", then: order }),
+      after: () => after(made),
+    }).finally(() => {
+      button.disabled = false;
     });
-    button.disabled = false;
-    refresh().catch(() => {});
-  });
+  }
+
+  byId("order-cart").addEventListener("click", order);
+
+  /** Another shopper has another cart. */
+  function forget() {
+    cart = { items: [], totalAmount: 0 };
+    showCart();
+  }
 
   i18n.onChange(showCart);
-  return { refresh, add };
+  return { refresh, add, forget };
 }

@@ -2,7 +2,7 @@
 
 import { byId, el, keyed, part, setAttribute, setBar, setText, show } from "./dom.js";
 
-export function createCoupons({ api, i18n, say, onHeld }) {
+export function createCoupons({ api, i18n, say, attempt, onHeld }) {
   const { t } = i18n;
   const result = byId("coupons-result");
   let offered = [];
@@ -76,17 +76,22 @@ export function createCoupons({ api, i18n, say, onHeld }) {
 
   async function issue(couponId, button) {
     button.disabled = true;
-    try {
-      const { body } = await api.send("POST", `api/coupons/${couponId}/issue`);
-      say(result, "good", () => t("coupons.issued", { time: i18n.time(body.expiresAt) }));
-    } catch (error) {
-      say(result, "bad", () => error.detail || t("trouble"));
-    } finally {
+    await attempt(result, {
+      work: (key) => api.send("POST", `api/coupons/${couponId}/issue`, { key }),
+      unknown: "ask.issued",
+      done: ({ body }) => say(result, "good", () => t("coupons.issued", { time: i18n.time(body.expiresAt) })),
+      after: () => refresh().catch(() => {}),
+    }).finally(() => {
       button.disabled = false;
-      refresh().catch(() => {});
-    }
+    });
+  }
+
+  /** Another shopper has other coupons. */
+  function forget() {
+    held = [];
+    showAll();
   }
 
   i18n.onChange(showAll);
-  return { refresh };
+  return { refresh, forget };
 }

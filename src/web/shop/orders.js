@@ -12,7 +12,7 @@ const LEVELS = { CONFIRMED: "good", PENDING_PAYMENT: "warn", HELD: "warn", PAYME
 /** What the data platform is told of. */
 const TOLD = ["CONFIRMED", "REFUNDED", "CANCELLED"];
 
-export function createOrders({ api, i18n, say, wallet, after }) {
+export function createOrders({ api, i18n, say, attempt, wallet, after, onSeen }) {
   const { t } = i18n;
   const result = byId("orders-result");
   /** Until when an order is asked for by its id. */
@@ -20,43 +20,66 @@ export function createOrders({ api, i18n, say, wallet, after }) {
   let orders = [];
 
   function create({ orderId }) {
-    const button = (name, work) =>
+    const button = (name) =>
       el("button", {
         class: "tiny",
         type: "button",
         "data-part": name,
         "data-testid": `${name}-${orderId}`,
-        on: { click: (event) => act(event.currentTarget, orderId, work) },
+        on: { click: (event) => act(event.currentTarget, orderId, name) },
       });
     return el(
       "li",
       { "data-testid": `order-${orderId}` },
       el("span", { class: "name", "data-part": "items" }),
-      el("strong", { "data-part": "amount" }),
+      el("span", { class: "amounts" }, el("strong", { "data-part": "amount" }), el("span", { class: "muted small", "data-part": "coupon" })),
       el("span", { class: "muted small", "data-part": "when" }),
       el("span", { class: "pill", "data-part": "status", "data-testid": `order-status-${orderId}` }),
-      el("span", { class: "muted small full", "data-part": "sync", "data-testid": `order-sync-${orderId}` }),
+      el("span", { class: "muted small full", "data-part": "note", "data-testid": `order-note-${orderId}` }),
+      // A word for buyers who wonder what that is.
       el(
-        "span",
-        { class: "actions full" },
-        button("pay-balance", (order) => pay(order, "BALANCE")),
-        button("pay-card", (order) => pay(order, "CARD")),
-        button("cancel", (order) => api.send("POST", `api/orders/${order.orderId}/cancel`)),
+        "details",
+        { class: "muted small full", "data-part": "told" },
+        el("summary", { "data-part": "sync", "data-testid": `order-sync-${orderId}` }),
+        el("p", { "data-part": "why" }),
       ),
+      el("span", { class: "actions full" }, button("pay-balance"), button("pay-card"), button("cancel")),
     );
   }
 
-  const pay = (order, paymentMethod) =>
-    api.send("POST", "api/payments", { body: { orderId: order.orderId, paymentMethod, amount: order.finalAmount } });
+  /** What a button sends. */
+  function send(name, { orderId, finalAmount }, key) {
+    if (name === "cancel") return api.send("POST", `api/orders/${orderId}/cancel`, { key });
+    const paymentMethod = name === "pay-card" ? "CARD" : "BALANCE";
+    return api.send("POST", "api/payments", { body: { orderId, paymentMethod, amount: finalAmount }, key });
+  }
+
+  /** What it did, in a sentence. */
+  function tell(name, order, body) {
+    const values = () => ({ id: order.orderId, amount: i18n.money(order.finalAmount) });
+    if (body.status === "HELD") {
+      say(result, "warn", () => t("orders.asking"), { about: body });
+      return;
+    }
+    const isRefund = name === "cancel" && body.status === "REFUNDED";
+    const what = isRefund ? `refund.${body.paymentMethod === "CARD" ? "card" : "balance"}` : name;
+    say(result, "good", () => t(`orders.done.${what}`, values()));
+  }
 
   function update(node, order) {
-    const items = order.items.map((line) => `${line.productName} × ${i18n.number(line.quantity)}`).join(", ");
+    const items = order.items.map((line) => `${line.productName} ×\u00a0${i18n.number(line.quantity)}`).join(", ");
     setText(part(node, "items"), items);
     setText(part(node, "amount"), i18n.money(order.finalAmount));
     setText(part(node, "when"), t("orders.when", { id: order.orderId, time: i18n.time(order.createdAt) }));
     setText(part(node, "status"), t(`orders.${order.status}`));
     setAttribute(part(node, "status"), "data-level", LEVELS[order.status] ?? null);
-    setText(part(node, "sync"), stateOf(order));
+    const couponText = order.discountAmount > 0 ? t("orders.coupon", { amount: i18n.money(order.discountAmount) }) : "";
+    setText(part(node, "coupon"), couponText);
+    setText(part(node, "note"), noteOf(order));
+    const isTold = Boolean(order.sync) && TOLD.includes(order.status);
+    show(part(node, "told"), isTold);
+    setText(part(node, "sync"), isTold ? syncOf(order.sync) : "");
+    setText(part(node, "why"), t("sync.why"));
     const isUnpaid = order.status === "PENDING_PAYMENT";
     for (const [name, isThere] of [["pay-balance", isUnpaid], ["pay-card", isUnpaid], ["cancel", isUnpaid || order.status === "CONFIRMED"]]) {
       show(part(node, name), isThere);
@@ -67,11 +90,13 @@ export function createOrders({ api, i18n, say, wallet, after }) {
   }
 
   /** What there is to say beside the status. */
-  function stateOf(order) {
+  function noteOf(order) {
     if (order.status === "PENDING_PAYMENT") return t("orders.until", { time: i18n.time(order.expiresAt) });
-    if (order.status === "HELD") return t("orders.asking");
-    if (!order.sync || !TOLD.includes(order.status)) return "";
-    const { synced, syncedAt, syncAttempts, lastSyncError, nextRetryAt } = order.sync;
+    return order.status === "HELD" ? t("orders.asking") : "";
+  }
+
+  /** Whether the data platform knows. */
+  function syncOf({ synced, syncedAt, syncAttempts, lastSyncError, nextRetryAt }) {
     if (synced) return syncedAt ? t("sync.done", { time: i18n.time(syncedAt) }) : t("sync.doneSome");
     if (syncAttempts === 0) return t("sync.waiting");
     const next = nextRetryAt ? t("sync.next", { time: i18n.time(nextRetryAt) }) : t("sync.never");
@@ -81,6 +106,7 @@ export function createOrders({ api, i18n, say, wallet, after }) {
   function showOrders() {
     keyed(byId("orders"), orders, (order) => order.orderId, create, update);
     show(byId("no-orders"), orders.length === 0);
+    onSeen(orders);
   }
 
   /** Puts an order that was just answered on top. */
@@ -104,21 +130,30 @@ export function createOrders({ api, i18n, say, wallet, after }) {
     showOrders();
   }
 
-  async function act(button, orderId, work) {
+  async function act(button, orderId, name) {
     const order = orders.find((one) => one.orderId === orderId);
     if (!order) return;
+    const isPaid = order.status === "CONFIRMED";
     button.disabled = true;
-    try {
-      const { body } = await work(order);
-      if (body.remainingBalance !== undefined) wallet.showBalance(body.remainingBalance);
-      say(result, "good", () => t(body.status === "HELD" ? "orders.asking" : "orders.done", { id: orderId }));
-    } catch (error) {
-      say(result, "bad", () => error.detail || t("trouble"));
-    } finally {
+    await attempt(result, {
+      work: (key) => send(name, order, key),
+      unknown: name !== "cancel" ? "ask.paid" : isPaid ? "ask.refunded" : "ask.cancelled",
+      values: { id: orderId },
+      done: ({ body }) => {
+        if (body.remainingBalance !== undefined) wallet.showBalance(body.remainingBalance);
+        tell(name, order, body);
+      },
+      offer: (error) => {
+        const then = () => act(button, orderId, name);
+        return wallet.offer(error, { node: result, name: "charge-and-pay", text: "orders.chargeAndPay", then });
+      },
+      after: () => {
+        fresh.set(orderId, Date.now() + FRESH_MS);
+        after();
+      },
+    }).finally(() => {
       button.disabled = false;
-      fresh.set(orderId, Date.now() + FRESH_MS);
-      after();
-    }
+    });
   }
 
   /** Whether something is still on its way. */
@@ -129,7 +164,6 @@ export function createOrders({ api, i18n, say, wallet, after }) {
   function forget() {
     fresh.clear();
     orders = [];
-    say(result, null, null);
     showOrders();
   }
 

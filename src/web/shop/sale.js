@@ -8,13 +8,17 @@ const NEWS = [0, 0.1, 0.25, 0.5];
 
 const QUOTE_PAUSE_MS = 250;
 
-export function createSale({ api, i18n, say, wallet, after }) {
+/** Most units of an order: the default of the setting. */
+const MOST = 1_000;
+
+export function createSale({ api, i18n, say, attempt, wallet, after, toOrders }) {
   const { t } = i18n;
   const form = byId("buy-form");
   const quantity = byId("quantity");
   const coupon = byId("use-coupon");
   const result = byId("sale-result");
-  const chargeAndBuy = byId("charge-and-buy");
+  const payHow = byId("pay-how");
+  const hint = byId("quantity-hint");
 
   let product = null;
   let sold = 0;
@@ -30,7 +34,8 @@ export function createSale({ api, i18n, say, wallet, after }) {
 
   const now = () => Date.now() + clockAhead;
 
-  function phase() {
+  /** Where a product stands in its sale. */
+  function phaseOf(product) {
     if (product.saleStartsAt && now() < Date.parse(product.saleStartsAt)) return "upcoming";
     if (product.saleEndsAt && now() >= Date.parse(product.saleEndsAt)) return "over";
     if (product.stock === 0) return "soldOut";
@@ -40,19 +45,16 @@ export function createSale({ api, i18n, say, wallet, after }) {
   function choose(chosen) {
     const isOther = product?.productId !== chosen.productId;
     product = { ...chosen };
+    setAttribute(byId("sale"), "aria-busy", null);
     if (isOther) {
       quantity.value = "1";
       told = null;
-      hideResult();
-      setText(byId("restock-result"), "");
+      say(result, null, null);
+      say(hint, null, null);
+      say(byId("restock-result"), null, null);
       requote();
     }
     showAll();
-  }
-
-  function hideResult() {
-    say(result, null, null);
-    show(chargeAndBuy, false);
   }
 
   function showAll() {
@@ -60,6 +62,10 @@ export function createSale({ api, i18n, say, wallet, after }) {
     setText(byId("sale-name"), product.name);
     setText(byId("sale-price"), i18n.money(product.price));
     setText(byId("limit"), product.limitPerUser ? t("sale.limit", { n: i18n.number(product.limitPerUser) }) : "");
+    setAttribute(quantity, "max", most());
+    // The limit may have changed; whoever is just typing is told when he is done.
+    if (document.activeElement !== quantity && Number(quantity.value) > most()) setUnits(most());
+    showSteps();
     showStock();
     showTime();
     showTotal();
@@ -91,7 +97,7 @@ export function createSale({ api, i18n, say, wallet, after }) {
 
   function showTime() {
     if (!product) return;
-    const state = phase();
+    const state = phaseOf(product);
     const pill = byId("sale-state");
     setAttribute(pill, "data-level", { open: "good", upcoming: "accent", soldOut: "bad", over: null }[state]);
     const isSale = product.saleStartsAt || product.saleEndsAt;
@@ -104,8 +110,9 @@ export function createSale({ api, i18n, say, wallet, after }) {
       setText(byId("countdown"), clock(Date.parse(end) - now()));
     }
     const buy = byId("buy");
+    const open = isLater() ? "later" : "open";
     buy.disabled = isBuying || state !== "open";
-    setText(buy, t(isBuying ? "sale.buying" : `sale.buy.${state}`));
+    setText(buy, t(isBuying ? `sale.buying.${open}` : `sale.buy.${state === "open" ? open : state}`));
     show(byId("restock-form"), state === "soldOut");
   }
 
@@ -118,12 +125,36 @@ export function createSale({ api, i18n, say, wallet, after }) {
     return days > 0 ? `${t("days", { n: days })} ${time}` : time;
   }
 
+  const isLater = () => payHow.value === "LATER";
+
+  const most = () => Math.min(product?.limitPerUser ?? MOST, MOST);
+
+  /** As many as can be bought of what stands in the field. */
   function units() {
     const n = Math.trunc(Number(quantity.value));
-    return Number.isFinite(n) && n >= 1 ? n : 1;
+    return Number.isFinite(n) ? Math.min(Math.max(n, 1), most()) : 1;
+  }
+
+  /** Has the field show what will be bought, and says why that is not what was asked for. */
+  function setUnits(wanted) {
+    quantity.value = String(wanted);
+    const n = units();
+    quantity.value = String(n);
+    const why = product?.limitPerUser === most() ? "sale.mostEach" : "sale.most";
+    if (wanted > n) say(hint, null, () => t(why, { n: i18n.number(most()) }));
+    else if (wanted < n) say(hint, null, () => t("sale.least"));
+    else say(hint, null, null);
+    showSteps();
+    changed();
+  }
+
+  function showSteps() {
+    setAttribute(byId("fewer"), "aria-disabled", units() <= 1 ? "true" : null);
+    setAttribute(byId("more"), "aria-disabled", units() >= most() ? "true" : null);
   }
 
   function showTotal() {
+    setText(byId("total-label"), t(isLater() ? "sale.totalLater" : "sale.total"));
     if (!product) return;
     const sum = product.price * units();
     show(byId("discount-line"), quote !== null);
@@ -163,75 +194,49 @@ export function createSale({ api, i18n, say, wallet, after }) {
     if (coupon.value !== before) requote();
   }
 
-  async function buy() {
+  function buy() {
     if (isBuying || !product) return;
-    isBuying = true;
-    hideResult();
-    showTime();
     const body = { items: [{ productId: product.productId, quantity: units() }] };
     if (coupon.value) body.couponIds = [Number(coupon.value)];
-    if (byId("pay-how").value === "LATER") body.payment = "LATER";
+    if (isLater()) body.payment = "LATER";
     // What the buyer sees is what he pays, or the order is refused.
     if (!coupon.value || quote) body.finalAmount = quote ? quote.finalAmount : product.price * units();
+    let made = null;
+    attempt(result, {
+      work: (key) => whileBuying(() => api.send("POST", "api/orders", { body, key })),
+      unknown: isLater() ? "ask.reserved" : "ask.bought",
+      done: (answer) => {
+        made = answer.body;
+        const isPaid = made.status === "CONFIRMED";
+        const sentence = () => t(isPaid ? "sale.bought" : "sale.reserved", valuesOf(made));
+        say(result, "good", sentence, { about: made, help: isPaid ? null : ordersHelp });
+        if (made.remainingBalance !== undefined) wallet.showBalance(made.remainingBalance);
+        if (body.couponIds) coupon.value = "";
+        requote();
+      },
+      offer: (error) => wallet.offer(error, { node: result, name: "charge-and-buy", text: "sale.chargeAndBuy", then: buy }),
+      after: () => after(made),
+    });
+  }
+
+  async function whileBuying(work) {
+    isBuying = true;
+    showTime();
     try {
-      const { body: order } = await api.send("POST", "api/orders", { body });
-      say(result, "good", () => bought(order));
-      if (order.remainingBalance !== undefined) wallet.showBalance(order.remainingBalance);
-      if (coupon.value) coupon.value = "";
-      requote();
-      after(order);
-    } catch (error) {
-      say(result, "bad", () => refused(error));
-      offerCharge(error);
-      after(null);
+      return await work();
     } finally {
       isBuying = false;
       showTime();
     }
   }
 
-  function bought(order) {
-    const values = { id: order.orderId, amount: i18n.money(order.finalAmount), left: i18n.money(order.remainingBalance) };
-    if (order.status === "CONFIRMED") return t("sale.bought", values);
-    return t("sale.reserved", { ...values, time: order.expiresAt ? i18n.time(order.expiresAt) : "" });
-  }
+  const ordersHelp = { name: "to-orders", text: () => t("sale.toOrders"), work: toOrders, isQuiet: true };
 
-  /** The API's own sentence, and what else it knows. */
-  function refused(error) {
-    const more = error.body ?? {};
-    const values = {
-      limit: i18n.number(more.limitPerUser),
-      bought: i18n.number(more.alreadyBought),
-      stock: i18n.number(more.insufficientItems?.[0]?.availableStock),
-      shortfall: i18n.money(more.shortfall),
-      time: more.opensAt ? i18n.time(more.opensAt) : "",
-    };
-    const extra = i18n.has(`why.${error.code}`) ? ` ${t(`why.${error.code}`, values)}` : "";
-    return (error.detail || t("trouble")) + extra;
-  }
-
-  function offerCharge(error) {
-    const isShort = error.code === "INSUFFICIENT_BALANCE";
-    show(chargeAndBuy, isShort);
-    if (isShort) {
-      chargeAndBuy.dataset.amount = String(wallet.enoughFor(error.body.shortfall));
-      showCharge();
-    }
-  }
-
-  function showCharge() {
-    setText(chargeAndBuy, t("sale.chargeAndBuy", { amount: i18n.money(Number(chargeAndBuy.dataset.amount ?? 0)) }));
-  }
-
-  chargeAndBuy.addEventListener("click", async () => {
-    chargeAndBuy.disabled = true;
-    try {
-      if (await wallet.charge(Number(chargeAndBuy.dataset.amount))) await buy();
-    } catch (error) {
-      say(result, "bad", () => error.detail || t("trouble"));
-    } finally {
-      chargeAndBuy.disabled = false;
-    }
+  const valuesOf = (order) => ({
+    id: order.orderId,
+    amount: i18n.money(order.finalAmount),
+    left: i18n.money(order.remainingBalance),
+    time: order.expiresAt ? i18n.time(order.expiresAt) : "",
   });
 
   form.addEventListener("submit", (event) => {
@@ -239,25 +244,32 @@ export function createSale({ api, i18n, say, wallet, after }) {
     buy();
   });
 
-  function step(by) {
-    quantity.value = String(Math.min(1000, Math.max(1, units() + by)));
+  /** The buyer chooses something else: what was said is about something old. */
+  function changed() {
+    say(result, null, null);
     requote();
   }
 
-  byId("fewer").addEventListener("click", () => step(-1));
-  byId("more").addEventListener("click", () => step(1));
-  quantity.addEventListener("input", requote);
-  coupon.addEventListener("change", requote);
+  byId("fewer").addEventListener("click", () => setUnits(units() - 1));
+  byId("more").addEventListener("click", () => setUnits(units() + 1));
+  quantity.addEventListener("input", changed);
+  quantity.addEventListener("change", () => setUnits(Math.trunc(Number(quantity.value))));
+  coupon.addEventListener("change", changed);
+  payHow.addEventListener("change", () => {
+    say(result, null, null);
+    showTime();
+    showTotal();
+  });
 
-  byId("restock-form").addEventListener("submit", async (event) => {
+  byId("restock-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const email = byId("restock-email").value;
-    try {
-      await api.send("POST", `api/products/${product.productId}/restock-notifications`, { body: { email } });
-      setText(byId("restock-result"), t("restock.done", { email }));
-    } catch (error) {
-      setText(byId("restock-result"), error.detail || t("trouble"));
-    }
+    const path = `api/products/${product.productId}/restock-notifications`;
+    attempt(byId("restock-result"), {
+      work: (key) => api.send("POST", path, { body: { email }, key }),
+      unknown: "ask.restock",
+      done: () => say(byId("restock-result"), "good", () => t("restock.done", { email })),
+    });
   });
 
   /** Reads the stock; the shop's clock comes with it. */
@@ -280,6 +292,17 @@ export function createSale({ api, i18n, say, wallet, after }) {
     }
   }
 
+  /** Another shopper begins anew. */
+  function forget() {
+    quantity.value = "1";
+    payHow.value = "BALANCE";
+    byId("restock-email").value = "";
+    offerCoupons([]);
+    showSteps();
+    showTime();
+    requote();
+  }
+
   function showConnection() {
     const state = document.hidden ? "paused" : connection;
     setAttribute(byId("stock-live"), "data-level", { live: "good", paused: "warn", lost: "bad" }[state]);
@@ -297,11 +320,12 @@ export function createSale({ api, i18n, say, wallet, after }) {
   i18n.onChange(() => {
     showAll();
     showConnection();
-    showCharge();
   });
 
   return {
     choose,
+    phaseOf,
+    forget,
     offerCoupons,
     refreshStock,
     setSold,

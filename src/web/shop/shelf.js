@@ -2,7 +2,7 @@
 
 import { byId, el, keyed, part, setAttribute, setText } from "./dom.js";
 
-export function createShelf({ i18n, choose, addToCart }) {
+export function createShelf({ i18n, phaseOf, choose, addToCart }) {
   const { t } = i18n;
   let shown = [];
   /** By product, so that a click finds what is shown now. */
@@ -28,17 +28,25 @@ export function createShelf({ i18n, choose, addToCart }) {
       { "data-testid": `product-${productId}` },
       el("span", { class: "name", "data-part": "name" }),
       el("span", { "data-part": "price" }),
-      el("span", { class: "muted small", "data-part": "stock" }),
+      el("span", { class: "muted small", "data-part": "stock", "data-testid": `state-${productId}` }),
       el("span", { class: "actions" }, look, add),
     );
+  }
+
+  /** What there is to know before somebody wants it. */
+  function stateOf(product, phase) {
+    const stock = t("shelf.left", { n: i18n.number(product.stock) });
+    if (phase === "upcoming") return `${t("shelf.opens", { time: i18n.time(product.saleStartsAt) })} · ${stock}`;
+    return phase === "open" ? stock : t(`sale.state.${phase}`);
   }
 
   function update(node, product) {
     setText(part(node, "name"), product.name);
     setText(part(node, "price"), i18n.money(product.price));
-    const isUpcoming = product.saleStartsAt && Date.parse(product.saleStartsAt) > Date.now();
-    const stock = product.stock > 0 ? t("shelf.left", { n: i18n.number(product.stock) }) : t("sale.soldOut");
-    setText(part(node, "stock"), isUpcoming ? `${stock} · ${t("shelf.opens", { time: i18n.time(product.saleStartsAt) })}` : stock);
+    const phase = phaseOf(product);
+    setText(part(node, "stock"), stateOf(product, phase));
+    setAttribute(part(node, "stock"), "data-phase", phase);
+    part(node, "add").disabled = phase !== "open";
     setText(part(node, "look"), t("shelf.look"));
     setText(part(node, "add"), t("shelf.add"));
     for (const action of ["look", "add"]) {
