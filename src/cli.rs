@@ -82,9 +82,11 @@ enum Command {
 /// Runs the program.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    // What `serve` logs like stands in its configuration.
-    if !matches!(cli.command, Command::Serve { .. }) {
-        logs::start(LogFormat::default());
+    match cli.command {
+        // How it logs stands in its configuration.
+        Command::Serve { .. } => {}
+        Command::Dev(_) | Command::Sandbox(_) => logs::start(LogFormat::default(), logs::SERVICE),
+        _ => logs::start(LogFormat::default(), logs::COMMAND),
     }
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -104,7 +106,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
                 source.set("roles", roles);
             }
             let config = Config::load(&source)?;
-            logs::start(config.log_format);
+            logs::start(config.log_format, logs::SERVICE);
             #[cfg(feature = "otel")]
             crate::trace::otel::start()?;
             let served = runtime()?.block_on(serve(config));

@@ -16,8 +16,11 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::trace;
 
-/// What is logged unless `RUST_LOG` says otherwise.
-const FILTER_DEFAULT: &str = "info,fred=warn,refinery_core=warn";
+/// What a service logs unless `RUST_LOG` says otherwise.
+pub const SERVICE: &str = "info,fred=warn,refinery_core=warn,opentelemetry=off";
+
+/// Likewise a command that is done soon, and says itself what came of it.
+pub const COMMAND: &str = "warn,fred=error";
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,10 +33,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging, once per process. A panic is an event too.
-pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER_DEFAULT));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Starts logging, once per process: what `filter` lets through, or `RUST_LOG`. A panic is an event too.
+pub fn start(format: LogFormat, filter: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
+    // It would complain on stderr when stderr cannot be written, which is a panic; and panics are logged.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match format {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
@@ -44,7 +49,11 @@ pub fn start(format: LogFormat) {
             lines.fmt_fields(JsonFields::new()).event_format(JsonLines(json)).init();
         }
     }
-    std::panic::set_hook(Box::new(panicked));
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // A filter must not hide it.
+        if tracing::event_enabled!(tracing::Level::ERROR) { panicked(panic) } else { usual(panic) }
+    }));
 }
 
 fn panicked(panic: &PanicHookInfo<'_>) {
@@ -98,7 +107,6 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use hyper::HeaderMap;
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
@@ -138,7 +146,7 @@ mod tests {
     /// Logs twice: for nobody, and for a request.
     async fn log() -> Arc<Trace> {
         tracing::info!(count = 1, "for \"nobody\"");
-        let trace = Trace::begin(&HeaderMap::new());
+        let trace = Trace::begin(None);
         trace.matched("POST /api/orders", UserId::parse("alice").map(|user| user.pseudonym()));
         trace
             .clone()

@@ -63,6 +63,8 @@ settings! {
     log_format: LogFormat = Some("text");
     /// An order, payment or cancellation that takes this long is logged with where its time went, in ms; at most ten a second. 0: none is.
     slow_order_ms: Duration = Some("500");
+    /// Whether the `traceparent` of callers is believed: it names the request, decides with OpenTelemetry whether it is recorded, and goes on to the gateway. False where strangers can send one.
+    http_traceparent_trusted: bool = Some("true");
     /// Address of the public listener.
     listen: SocketAddr = Some("127.0.0.1:8080");
     /// Address of the operations listener (metrics, health, admin); keep it off the internet.

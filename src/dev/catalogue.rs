@@ -23,9 +23,19 @@ const LINES: [Line; 6] = [
 /// Puts the catalogue into an empty shop. The keys are fixed, so a second start after a kill adds nothing twice.
 pub async fn put_if_empty(app: &App) -> anyhow::Result<()> {
     app.products.refresh().await;
-    if app.products.snapshot().await?.on_sale().next().is_some() {
-        return Ok(());
+    app.coupons.refresh().await;
+    if app.products.snapshot().await?.on_sale().count() < LINES.len() {
+        put_products(app).await?;
     }
+    if app.coupons.snapshot().await?.offered().next().is_none() {
+        put_coupon(app).await?;
+    }
+    app.products.refresh().await;
+    app.coupons.refresh().await;
+    Ok(())
+}
+
+async fn put_products(app: &App) -> anyhow::Result<()> {
     let now = Timestamp::now();
     for (i, (name, price, stock, limit, window)) in LINES.into_iter().enumerate() {
         let hours = |h: i64| Change::Set((now + h.hours()).as_millisecond());
@@ -40,6 +50,10 @@ pub async fn put_if_empty(app: &App) -> anyhow::Result<()> {
         };
         put(app, format!("demo-{i}"), op).await?;
     }
+    Ok(())
+}
+
+async fn put_coupon(app: &App) -> anyhow::Result<()> {
     let coupon = PutCoupon {
         name: Some("Ten percent off".to_owned()),
         kind: Some(CouponType::Cart),
@@ -49,10 +63,7 @@ pub async fn put_if_empty(app: &App) -> anyhow::Result<()> {
         valid_days: Some(30),
         ..PutCoupon::default()
     };
-    put(app, "demo-coupon".to_owned(), coupon).await?;
-    app.products.refresh().await;
-    app.coupons.refresh().await;
-    Ok(())
+    put(app, "demo-coupon".to_owned(), coupon).await
 }
 
 async fn put(app: &App, key: String, op: impl Into<Op>) -> anyhow::Result<()> {

@@ -129,10 +129,11 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
 
 /// Before anything is made or started; whoever takes a port in between is noticed later.
 fn check_ports(options: &DevOptions) -> anyhow::Result<()> {
+    anyhow::ensure!(options.port == 0 || options.port != options.ops_port, "--port and --ops-port must differ");
     for port in [options.port, options.ops_port].into_iter().filter(|port| *port != 0) {
         std::net::TcpListener::bind(("127.0.0.1", port)).with_context(|| {
             format!(
-                "port {port} is taken. Is flashsale running already (http://127.0.0.1:{port}/)? On other ports, and with data \
+                "port {port} cannot be used. Is flashsale running already (http://127.0.0.1:{port}/)? On other ports, and with data \
                  of its own: make run ARGS=\"--data other --port 9000 --ops-port 9001\""
             )
         })?;
@@ -148,6 +149,9 @@ fn prepare_folder(options: &DevOptions) -> anyhow::Result<PathBuf> {
             "{} was not made by flashsale dev: not removing it",
             options.data.display()
         );
+        // Nor one that somebody sells from.
+        let servers = ["redis", "postgres"].map(|server| options.data.join(server));
+        let _claims: Vec<_> = servers.iter().map(|folder| spawner::claim(folder)).collect::<anyhow::Result<_>>()?;
         std::fs::remove_dir_all(&options.data).with_context(|| format!("removing {}", options.data.display()))?;
     }
     std::fs::create_dir_all(&options.data).with_context(|| format!("creating {}", options.data.display()))?;

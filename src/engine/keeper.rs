@@ -19,7 +19,7 @@ use crate::postgres::gate::{self, Epoch, Report};
 use crate::redis::requirements;
 
 /// Time for the first connection to Redis before it counts as away.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Pause between two looks at a cell that is closed.
 const CLOSED_LOOK_PAUSE: Duration = Duration::from_millis(100);

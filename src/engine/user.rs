@@ -40,7 +40,7 @@ impl UserId {
 }
 
 /// A user where people read along who need not know him: the first 8 bytes of the id's SHA-256, 16 hexadecimal digits. Whoever
-/// has the id finds its lines (`flashsale inspect user ID` prints it); nobody reads the id off them.
+/// has the id finds its lines (`flashsale inspect user ID` prints it). It keeps names out of sight; it is no secret, for who can guess an id can hash it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pseudonym(u64);
 

@@ -43,7 +43,9 @@ impl AccessLog {
     pub fn ended(&self, route: &'static str, trace: &Trace, status: StatusCode) {
         let took = trace.started().elapsed();
         tracing::debug!(status = status.as_u16(), total_ms = ms(took), "answered");
-        let is_slow = self.slow_after.is_some_and(|limit| took >= limit) && ORDER_ROUTES.contains(&route);
+        // A body that comes slowly is not our slowness.
+        let ours = took.saturating_sub(trace.spent(Step::Read));
+        let is_slow = self.slow_after.is_some_and(|limit| ours >= limit) && ORDER_ROUTES.contains(&route);
         if is_slow {
             self.slow.increment(1);
         }

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT_LANGUAGE, AUTHORIZATION};
-use hyper::{HeaderMap, Method, Response};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 
 use super::access_log::AccessLog;
@@ -24,6 +24,7 @@ use super::reply::Body;
 use super::request::{IDEMPOTENCY_KEY, Request};
 use super::{balance, cart, coupons, find_order, live, openapi, operations, orders, pages, payments, products};
 use crate::metrics as names;
+use crate::trace::context::Context;
 use crate::trace::{Trace, X_REQUEST_ID};
 
 /// Which socket a route lives on.
@@ -147,10 +148,12 @@ routes! {
     Operations Admin "POST /admin/dead-letters/{id}/replay" => admin_dead_letters::replay_one
         refuses [DeadLetterNotFound];
     Operations Admin "GET /admin/verify" => admin_verify::report;
+    Operations Open "GET /" => live::home;
     Operations Open "GET /live" => live::page;
     Operations Open "GET /live/{file}" => live::file;
     Operations Open "GET /live/events" => live::events;
     Operations Open "POST /live/rush" => live::rush refuses [ProductNotFound];
+    Operations Open "POST /live/restock" => live::restock refuses [ProductNotFound];
     Operations Open "GET /openapi.json" => openapi::operations_document;
     Operations Open "GET /docs" => openapi::page;
     Operations Open "GET /docs/{*file}" => openapi::asset;
@@ -212,36 +215,49 @@ impl Router {
 
     /// Answers one request; every failure becomes a problem document.
     pub async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Body> {
-        let trace = Trace::begin(request.headers());
+        let is_trusted = self.app.config.http_traceparent_trusted;
+        let trace = Trace::begin(is_trusted.then(|| Context::of(request.headers())).flatten());
         let mut response = trace.clone().scope(self.answer_traced(request, &trace)).await;
         response.headers_mut().insert(X_REQUEST_ID, trace.header());
-        #[cfg(feature = "otel")]
-        trace.export(response.status());
         response
     }
 
-    async fn answer_traced(&self, request: hyper::Request<Incoming>, trace: &Arc<Trace>) -> Response<Body> {
-        let started = trace.started();
+    async fn answer_traced(&self, request: hyper::Request<Incoming>, trace: &Trace) -> Response<Body> {
+        let mut ending = Ending {
+            log: &self.log,
+            metrics: &self.unmatched,
+            trace,
+            #[cfg(feature = "otel")]
+            method: request.method().clone(),
+            status: client_gone(),
+        };
+        let response = self.decide(request, &mut ending).await;
+        ending.status = response.status();
+        response
+    }
+
+    async fn decide<'a>(&'a self, request: hyper::Request<Incoming>, ending: &mut Ending<'a>) -> Response<Body> {
         let language = Language::from_accept(request.headers().get(ACCEPT_LANGUAGE));
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let Ok(matched) = self.patterns.at(path) else {
-            return self.unmatched(Problem::new(Code::NotFound), language, started);
+            return Problem::new(Code::NotFound).into_response(language).map(Body::from);
         };
         let Some((route, metrics)) = matched.value.get(&parts.method) else {
             let mut allowed: Vec<_> = matched.value.keys().map(Method::as_str).collect();
             allowed.sort_unstable();
             let problem = Problem::new(Code::MethodNotAllowed).allow(allowed.join(", "));
-            return self.unmatched(problem, language, started);
+            return problem.into_response(language).map(Body::from);
         };
+        ending.metrics = metrics;
         let params = matched.params.iter().map(|(_, value)| value.to_owned()).collect();
-        let response = match self.admit(route, parts.headers.get(AUTHORIZATION)) {
+        match self.admit(route, parts.headers.get(AUTHORIZATION)) {
             Err(problem) => {
-                trace.matched(route.name, None);
+                ending.trace.matched(route.name, None);
                 problem.into_response(language).map(Body::from)
             }
             Ok(identity) => {
-                trace.matched(route.name, identity.as_ref().map(|identity| identity.pseudonym));
+                ending.trace.matched(route.name, identity.as_ref().map(|identity| identity.pseudonym));
                 let request = Request {
                     route: route.name,
                     path: path.to_owned(),
@@ -254,16 +270,7 @@ impl Router {
                 };
                 self.handle(route, request, language).await
             }
-        };
-        self.log.ended(route.name, trace, response.status());
-        metrics.count(response.status().as_u16(), started);
-        response
-    }
-
-    fn unmatched(&self, problem: Problem, language: Language, started: Instant) -> Response<Body> {
-        let response = problem.into_response(language).map(Body::from);
-        self.unmatched.count(response.status().as_u16(), started);
-        response
+        }
     }
 
     fn admit(
@@ -301,6 +308,30 @@ impl Router {
         };
         answer.unwrap_or_else(|problem| problem.into_response(language).map(Body::from))
     }
+}
+
+/// Tells of a request when it has ended, also when its client has gone and the rest of the work is dropped.
+struct Ending<'a> {
+    log: &'a AccessLog,
+    metrics: &'a RouteMetrics,
+    trace: &'a Trace,
+    #[cfg(feature = "otel")]
+    method: Method,
+    status: StatusCode,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.metrics.count(self.status.as_u16(), self.trace.started());
+        self.log.ended(self.metrics.name, self.trace, self.status);
+        #[cfg(feature = "otel")]
+        self.trace.export(&self.method, self.status);
+    }
+}
+
+/// 499, as nginx has it: nobody was there any more to be answered.
+fn client_gone() -> StatusCode {
+    StatusCode::from_u16(499).expect("a number of three digits")
 }
 
 /// Whether a route may change something.

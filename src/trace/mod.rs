@@ -70,7 +70,9 @@ struct Spent {
 /// One request.
 #[derive(Debug)]
 pub struct Trace {
-    context: Context,
+    id: TraceId,
+    /// What whom we ask is told of it; `None`: it began here, and nobody records it.
+    onward: Option<Context>,
     started: Instant,
     steps: [Spent; Step::ALL.len()],
     /// Its route, and who asks.
@@ -83,19 +85,19 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A request that has just come.
-    pub fn begin(headers: &HeaderMap) -> Arc<Self> {
-        let parent = Context::of(headers);
-        let ours = || parent.as_ref().map_or_else(Context::root, Context::child);
+    /// A request that has just come, from a caller who traces or from one who does not. Where nothing is recorded, the caller's
+    /// own step is what goes on: one of ours would be missing in everybody's pictures.
+    pub fn begin(parent: Option<Context>) -> Arc<Self> {
         #[cfg(feature = "otel")]
-        let (recorded, context) = match otel::Recorded::begin(parent.as_ref()) {
-            Some((recorded, context)) => (Some(recorded), context),
-            None => (None, ours()),
+        let (recorded, onward) = match otel::Recorded::begin(parent.as_ref()) {
+            Some((recorded, ours)) => (Some(recorded), Some(ours)),
+            None => (None, parent),
         };
         #[cfg(not(feature = "otel"))]
-        let context = ours();
+        let onward = parent;
         Arc::new(Self {
-            context,
+            id: onward.as_ref().map_or_else(TraceId::random, |context| context.trace),
+            onward,
             started: Instant::now(),
             steps: Default::default(),
             matched: OnceLock::new(),
@@ -107,7 +109,7 @@ impl Trace {
 
     /// The request's id.
     pub fn id(&self) -> TraceId {
-        self.context.trace
+        self.id
     }
 
     /// The request's id as a header's value.
@@ -144,10 +146,9 @@ impl Trace {
 
     /// It has ended; whoever records is told.
     #[cfg(feature = "otel")]
-    pub fn export(&self, status: hyper::StatusCode) {
+    pub fn export(&self, method: &hyper::Method, status: hyper::StatusCode) {
         if let Some(recorded) = &self.recorded {
-            let (route, user) = self.matched.get().copied().unwrap_or(("none", None));
-            recorded.end(self, route, status, user);
+            recorded.end(self, method, status, self.matched.get().copied());
         }
     }
 
@@ -194,7 +195,7 @@ pub fn about_order(id: EntityId) {
 
 /// Names the request to whom we ask for it.
 pub fn hand_on(headers: &mut HeaderMap) {
-    let _ = CURRENT.try_with(|trace| trace.context.write(headers));
+    let _ = CURRENT.try_with(|trace| trace.onward.as_ref().map(|context| context.write(headers)));
 }
 
 /// Tells `line` the name of everything that is known of the request that is worked for, and its value as JSON.
@@ -237,7 +238,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_done_for_a_request_finds_it_in_other_tasks_too() {
-        let trace = Trace::begin(&HeaderMap::new());
+        let mut came = HeaderMap::new();
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        came.insert(context::TRACEPARENT, HeaderValue::from_static(parent));
+        let trace = Trace::begin(Context::of(&came));
         let in_the_task = trace.clone().scope(async {
             timed(Step::Encode, || {
                 std::hint::black_box(vec![1_u8; 1 << 16]).iter().map(|b| u64::from(*b)).sum::<u64>()
@@ -259,9 +263,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_request_nothing_is_handed_on() {
+    async fn what_nobody_traces_is_not_handed_on() {
         let mut headers = HeaderMap::new();
         carry(async { hand_on(&mut headers) }).await;
+        Trace::begin(None).scope(async { hand_on(&mut headers) }).await;
         timed(Step::Read, || ());
         assert!(headers.is_empty());
     }

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
 use opentelemetry::trace::{
     SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
     Tracer as _, TracerProvider as _,
@@ -45,6 +45,9 @@ pub fn start() -> anyhow::Result<()> {
     if ![OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT].iter().any(is_set) {
         return Ok(());
     }
+    let endpoints = [OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT].map(std::env::var);
+    let is_secure = endpoints.into_iter().flatten().any(|endpoint| endpoint.starts_with("https:"));
+    anyhow::ensure!(!is_secure, "the OpenTelemetry endpoint must be http: TLS to a collector is not built in");
     let mut exporter = SpanExporter::builder().with_http();
     if ![OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL].iter().any(is_set) {
         exporter = exporter.with_protocol(Protocol::HttpBinary);
@@ -99,7 +102,13 @@ impl Recorded {
     }
 
     /// The request has ended. A step that came in parts is shown as one, from its first beginning on.
-    pub fn end(&self, trace: &Trace, route: &'static str, status: StatusCode, user: Option<Pseudonym>) {
+    pub fn end(
+        &self,
+        trace: &Trace,
+        method: &Method,
+        status: StatusCode,
+        matched: Option<(&'static str, Option<Pseudonym>)>,
+    ) {
         let span = self.recording.span();
         let Some((_, tracer)) = EXPORT.get().filter(|_| span.is_recording()) else { return };
         for step in Step::ALL {
@@ -111,12 +120,16 @@ impl Recorded {
                 step.span().end_with_timestamp(begun + taken);
             }
         }
-        span.update_name(route);
-        let (method, pattern) = route.split_once(' ').unwrap_or(("", route));
-        span.set_attribute(KeyValue::new("http.request.method", method));
-        span.set_attribute(KeyValue::new("http.route", pattern));
+        span.set_attribute(KeyValue::new("http.request.method", method.to_string()));
+        if let Some((route, _)) = matched {
+            span.update_name(route);
+            span.set_attribute(KeyValue::new(
+                "http.route",
+                route.split_once(' ').map_or(route, |(_, pattern)| pattern),
+            ));
+        }
         span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
-        if let Some(user) = user {
+        if let Some(user) = matched.and_then(|(_, user)| user) {
             span.set_attribute(KeyValue::new("enduser.pseudo.id", user.to_string()));
         }
         if let Some(order) = trace.order() {

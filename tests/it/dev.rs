@@ -55,12 +55,16 @@ async fn a_first_start_has_a_sale_and_a_coupon_and_a_second_one_says_what_is_in_
 
     let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let other = fresh_folder("dev-other").join("data");
-    for (data, port, says) in [(&other, port, "--port"), (&data, 0, "--data")] {
-        let output = dev(data, port).output().await.expect("it ends");
+    for (data, port, more, says) in
+        [(&other, port, "", "--port"), (&data, 0, "", "--data"), (&data, 0, "--fresh", "--data")]
+    {
+        let mut second = dev(data, port);
+        let output = second.args([more].iter().filter(|more| !more.is_empty())).output().await.expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(says), "{said}");
     }
     assert!(!other.exists(), "nothing is made for nothing");
+    assert_eq!(get(&format!("{url}/api/coupons")).await, coupons, "nobody starts over where somebody sells");
 
     let pid = child.id().expect("a running child").to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs").success());

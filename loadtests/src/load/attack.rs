@@ -25,7 +25,7 @@ const HATCH_ONE: Duration = Duration::from_millis(1);
 const SPARE: Duration = Duration::from_secs(1);
 
 /// Longest time for one answer: above what the service takes at most (`http_handler_timeout_ms`).
-const ANSWER_TIMEOUT_S: u64 = 15;
+const ANSWER_TIMEOUT_S: u64 = 25;
 
 /// How much of goose is wanted.
 #[derive(Clone, Copy, Debug)]

@@ -59,10 +59,11 @@ async fn insist(user: &mut GooseUser) -> TransactionResult {
     for _ in at_once..times {
         replies.push(exchange(user, order).await);
     }
+    // First: goose may fail to count.
+    judge(user, &replies);
     for reply in &replies {
         record(user, reply).await?;
     }
-    judge(user, &replies);
     Ok(())
 }
 
