@@ -16,7 +16,7 @@ use support::shop::{Backends, Shop, unique};
 /// A shop to play in: a hot sale of so many units, other goods, and a coupon.
 async fn open_shop(test: &str, gateway: &PlayedGateway, platform: &PlayedPlatform, stock: u64) -> (Shop, u64) {
     let mut settings = platform.settings(&[("GATEWAY_URL", gateway.url()), ("DEV_PAGES", "true")]);
-    settings.push(("CATALOG_REFRESH_MS", "100"));
+    settings.extend([("CATALOG_REFRESH_MS", "100"), ("VERIFY_INTERVAL_MS", "1000")]);
     let shop = Shop::start_on(Backends::shared(test).await, &settings).await;
     let (starts, ends) = (jiff::Timestamp::now(), jiff::Timestamp::now() + std::time::Duration::from_secs(3_600));
     let body = json!({"name": "Limited sneaker", "price": 59_000, "stock": stock, "limitPerUser": 2,
