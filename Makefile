@@ -27,7 +27,7 @@ test: lint ## Checks format, lints and docs, and runs every test on real Redis a
 
 test-browser: ## Plays a sale in headless Chromium, which it installs when it is missing (screenshots: target/browser)
 	@scripts/setup --test --browser
-	cargo test --locked --features $(FEATURES) --test browser -- --test-threads 1 $(ARGS)
+	cargo test --workspace --locked --features $(FEATURES) --test browser -- --test-threads 1 $(ARGS)
 
 bench: ## Load and comparison in one run: a table, and target/bench/summary.json
 	@scripts/setup --bench
@@ -48,7 +48,7 @@ rehearsal: ## Finds out how many orders this machine sustains and what stops it:
 	target/release/loadtests rehearsal $(ARGS)
 
 pictures: test-browser ## Draws the README's pictures anew: the dashboards' queries under load (2 minutes), and the pages as the browser test left them
-	cargo test --locked --features $(FEATURES) --test it -- --ignored dashboards::pictures
+	cargo test --workspace --locked --features $(FEATURES) --test it -- --ignored dashboards::pictures
 	cp target/dashboards/*.svg grafana/pictures/
 	cp target/browser/*.png tests/browser/pictures/
 

@@ -1,19 +1,14 @@
 //! What is on sale, the money to buy it, and the coupons: set up through the service's own API.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context as _, Result};
 use hyper::StatusCode;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::Bench;
 use super::plan::{CHARGE, COUPON_QUANTITY, COUPONS_OF_WARM_UP, COUPONS_OF_WINDOW, PRICE, STOCK};
 use super::service::Service;
 use crate::shared::http::Http;
-
-/// Connections that charge the users.
-const CHARGE_CONNECTIONS: usize = 32;
+use crate::shared::setup::{Clerk, charge_all};
 
 /// A coupon is not created without any: the one of which nothing is left had this many, and the admin has them.
 pub const SOLD_OUT_QUANTITY: u64 = 1;
@@ -55,77 +50,36 @@ impl Coupons {
 
 /// Creates the products and charges every user once.
 pub async fn open(bench: &Bench, service: &Service) -> Result<Shop> {
-    let mut operations = Http::open(service.operations).await?;
+    let mut clerk = Clerk::at(service.operations, &bench.tokens.admin).await?;
     let mut hot = Vec::new();
     for number in 1..=bench.hot_products {
-        hot.push(create(&mut operations, &bench.tokens.admin, &format!("Hot product {number}"), STOCK).await?);
+        hot.push(clerk.create_product(&product(&format!("Hot product {number}"), STOCK)).await?);
     }
-    let sold_out = create(&mut operations, &bench.tokens.admin, "Sold out", 0).await?;
-    charge_all(service.public, &bench.tokens.users).await?;
+    let sold_out = clerk.create_product(&product("Sold out", 0)).await?;
+    charge_all(service.public, &bench.tokens.users, CHARGE).await?;
     Ok(Shop { hot, sold_out })
 }
 
 /// Creates the coupons and takes all of the one that is to be sold out.
 pub async fn open_coupons(bench: &Bench, service: &Service) -> Result<Coupons> {
-    let mut operations = Http::open(service.operations).await?;
     let admin = &bench.tokens.admin;
+    let mut clerk = Clerk::at(service.operations, admin).await?;
     let mut warm_up = Vec::new();
     for number in 1..=COUPONS_OF_WARM_UP {
         let name = format!("Warm-up coupon {number}");
-        warm_up.push(create_coupon(&mut operations, admin, &name, COUPON_QUANTITY).await?);
+        warm_up.push(clerk.create_coupon(&name, COUPON_QUANTITY).await?);
     }
     let mut window = Vec::new();
     for number in 1..=COUPONS_OF_WINDOW {
-        window.push(create_coupon(&mut operations, admin, &format!("Coupon {number}"), COUPON_QUANTITY).await?);
+        window.push(clerk.create_coupon(&format!("Coupon {number}"), COUPON_QUANTITY).await?);
     }
-    let sold_out = create_coupon(&mut operations, admin, "Sold out", SOLD_OUT_QUANTITY).await?;
+    let sold_out = clerk.create_coupon("Sold out", SOLD_OUT_QUANTITY).await?;
     let mut public = Http::open(service.public).await?;
     let answer = public.post(&format!("/api/coupons/{sold_out}/issue"), admin, &json!({})).await?;
     answer.expect(StatusCode::CREATED).context("cannot take the last coupon")?;
     Ok(Coupons { warm_up, window, sold_out })
 }
 
-async fn create(operations: &mut Http, admin: &str, name: &str, stock: u64) -> Result<u32> {
-    let body = json!({"name": name, "price": PRICE, "stock": stock});
-    let answer = operations.post("/admin/products", admin, &body).await?;
-    let product = answer.expect(StatusCode::CREATED).context("cannot create a product")?;
-    small_id(&product, "productId")
-}
-
-async fn create_coupon(operations: &mut Http, admin: &str, name: &str, quantity: u64) -> Result<u32> {
-    let body = json!({
-        "name": name,
-        "type": "CART",
-        "discountType": "FIXED",
-        "discountValue": 1,
-        "totalQuantity": quantity,
-        "validDays": 30,
-    });
-    let answer = operations.post("/admin/coupons", admin, &body).await?;
-    let coupon = answer.expect(StatusCode::CREATED).context("cannot create a coupon")?;
-    small_id(&coupon, "couponId")
-}
-
-fn small_id(created: &Value, member: &str) -> Result<u32> {
-    let id = created[member].as_u64().and_then(|id| u32::try_from(id).ok());
-    id.with_context(|| format!("no {member} in {created}"))
-}
-
-async fn charge_all(public: SocketAddr, tokens: &[String]) -> Result<()> {
-    let mut tasks = JoinSet::new();
-    for share in tokens.chunks(tokens.len().div_ceil(CHARGE_CONNECTIONS)) {
-        let share = share.to_vec();
-        tasks.spawn(async move {
-            let mut connection = Http::open(public).await?;
-            for token in &share {
-                let answer = connection.post("/api/users/me/balance/charge", token, &json!({"amount": CHARGE})).await?;
-                answer.expect(StatusCode::OK).context("cannot charge a balance")?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
-    Ok(())
+fn product(name: &str, stock: u64) -> Value {
+    json!({"name": name, "price": PRICE, "stock": stock})
 }

@@ -10,12 +10,12 @@ use serde_json::Value;
 use tokio::time::sleep;
 use tokio_postgres::{Client as Postgres, NoTls};
 
-use super::api::Api;
 use super::goods::{Coupon, Product};
 use super::run::Run;
 use super::shop::Shop;
 use super::table::thousands;
 use super::tally::Done;
+use crate::shared::http::Http;
 
 /// Differences between Redis and PostgreSQL that are shown; there are none.
 const SHOWN_MAX: usize = 5;
@@ -149,7 +149,7 @@ pub async fn verify(shop: &Shop) -> Result<Rule> {
 async fn finished_comparison(shop: &Shop) -> Result<Value> {
     let mut last = StatusCode::ACCEPTED;
     for _ in 0..VERIFY_ATTEMPTS_MAX {
-        let answer = Api::open(shop.operations).await?.get("/admin/verify", &shop.admin).await?;
+        let answer = Http::open(shop.operations).await?.get("/admin/verify", Some(&shop.admin)).await?;
         match answer.status {
             StatusCode::ACCEPTED | StatusCode::SERVICE_UNAVAILABLE => last = answer.status,
             _ => return answer.expect(StatusCode::OK).context("GET /admin/verify"),
@@ -201,7 +201,7 @@ impl After<'_> {
 
     async fn shown(&self, product: Product) -> Result<u64> {
         let path = format!("/api/products/{}/stock", product.id);
-        let answer = Api::open(self.shop.public).await?.get(&path, &self.shop.admin).await?;
+        let answer = Http::open(self.shop.public).await?.get(&path, Some(&self.shop.admin)).await?;
         let stock = answer.expect(StatusCode::OK)?;
         stock["stock"].as_u64().with_context(|| format!("no stock in {stock}"))
     }

@@ -3,7 +3,6 @@
 //! The order: a shop, users with money, what the scenario needs, the load, the service's own comparison of its books,
 //! the rules that must hold, the report. Figures are told; only broken rules and thresholds fail a run.
 
-pub mod api;
 pub mod attack;
 pub mod books;
 pub mod goods;

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
-use super::api::address_of;
 use crate::shared::child;
+use crate::shared::http::address_of;
 
 /// Longest time until a private shop is ready: it makes a PostgreSQL first.
 const READY_TIMEOUT: Duration = Duration::from_mins(2);

@@ -13,10 +13,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// Longest time for one answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time for one answer: a comparison of a big shop is waited for.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// One connection.
+/// One connection. The service ends one that is idle for a while, so it is opened when it is needed.
 pub struct Http {
     sender: SendRequest<Full<Bytes>>,
     host: String,
@@ -47,7 +47,7 @@ impl Answer {
 impl Http {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(address).await.with_context(|| format!("nobody listens at {address}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         // It ends when `sender` is dropped; what goes wrong shows up at the next request.
@@ -55,10 +55,13 @@ impl Http {
         Ok(Self { sender, host: address.to_string() })
     }
 
-    /// GET without a token.
-    pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        let request = Request::builder().uri(path).header(HOST, &self.host).body(Full::default())?;
-        self.send(request).await.with_context(|| format!("GET {path}"))
+    /// GET, with a token or without.
+    pub async fn get(&mut self, path: &str, token: Option<&str>) -> Result<Answer> {
+        let mut request = Request::builder().uri(path).header(HOST, &self.host);
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        self.send(request.body(Full::default())?).await.with_context(|| format!("GET {path}"))
     }
 
     /// POST of a JSON body under a key of its own.
@@ -69,7 +72,7 @@ impl Http {
             .header(HOST, &self.host)
             .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(CONTENT_TYPE, "application/json")
-            .header("idempotency-key", format!("bench-{:032x}", rand::random::<u128>()))
+            .header("idempotency-key", format!("loadtests-{:032x}", rand::random::<u128>()))
             .body(Full::from(body.to_string()))?;
         self.send(request).await.with_context(|| format!("POST {path}"))
     }
@@ -86,7 +89,32 @@ impl Http {
     }
 }
 
-/// GET over a connection of its own.
+/// GET without a token, over a connection of its own.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer> {
-    Http::open(address).await?.get(path).await
+    Http::open(address).await?.get(path, None).await
+}
+
+/// Where `http://HOST:PORT` is.
+pub async fn address_of(url: &str) -> Result<SocketAddr> {
+    let host = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    let host = host.with_context(|| format!("{url}: expected http://HOST:PORT"))?;
+    ensure!(!host.contains('/'), "{url}: expected http://HOST:PORT, without a path");
+    let found = tokio::net::lookup_host(host).await.with_context(|| format!("{url} is nowhere"))?.next();
+    found.with_context(|| format!("{url} is nowhere"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_is_a_host_and_a_port() {
+        let expected: SocketAddr = ([127, 0, 0, 1], 8080).into();
+        for url in ["http://127.0.0.1:8080", "http://127.0.0.1:8080/"] {
+            assert_eq!(address_of(url).await.expect("an address"), expected);
+        }
+        for url in ["127.0.0.1:8080", "https://127.0.0.1:8080", "http://127.0.0.1", "http://127.0.0.1:8080/shop"] {
+            assert!(address_of(url).await.is_err(), "{url}");
+        }
+    }
 }

@@ -4,3 +4,4 @@ pub mod accounting;
 pub mod child;
 pub mod http;
 pub mod scrape;
+pub mod setup;

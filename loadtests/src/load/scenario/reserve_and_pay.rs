@@ -12,11 +12,11 @@ use rand::Rng as _;
 use tokio::time::sleep;
 
 use super::{Plan, Story};
-use crate::load::api::Api;
 use crate::load::books::{After, Rule, until};
 use crate::load::goods::{Clerk, Goods, PLENTY, PRICE};
 use crate::load::tally::{Call, Expected};
 use crate::load::user::{Ask, ask, ask_until_known, session};
+use crate::shared::http;
 
 const RESERVE: Call = "POST /api/orders (LATER)";
 const PAY: Call = "POST /api/payments";
@@ -106,7 +106,7 @@ impl Story for ReserveAndPay {
 }
 
 async fn charged_twice(sandbox: SocketAddr) -> Result<u64> {
-    let book = Api::open(sandbox).await?.get("/gateway/book", "").await?.expect(StatusCode::OK)?;
+    let book = http::get(sandbox, "/gateway/book").await?.expect(StatusCode::OK)?;
     let payments = book["payments"].as_array().into_iter().flatten();
     let twice = payments.filter(|payment| payment["charges"].as_u64().is_none_or(|charges| charges > 1));
     Ok(twice.count() as u64)
