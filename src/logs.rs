@@ -42,11 +42,10 @@ pub fn start(format: LogFormat, filter: &str) {
     match format {
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
-            lines.with_ansi(ansi).event_format(TextLines(format::format().with_ansi(ansi))).init();
+            lines.with_ansi(ansi).event_format(text(ansi)).init();
         }
         LogFormat::Json => {
-            let json = format::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
-            lines.fmt_fields(JsonFields::new()).event_format(JsonLines(json)).init();
+            lines.fmt_fields(JsonFields::new()).event_format(json()).init();
         }
     }
     let usual = std::panic::take_hook();
@@ -67,39 +66,44 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// The library's line, and behind it `name=value` of the request.
-struct TextLines(Format<Full>);
+/// The library's lines, and in each what is known of the request.
+struct Lines<F> {
+    library: Format<F>,
+    format: LogFormat,
+}
 
-impl<S, N> FormatEvent<S, N> for TextLines
+impl<F, S, N> FormatEvent<S, N> for Lines<F>
 where
+    Format<F>: FormatEvent<S, N>,
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        to.write_str(line.trim_end_matches('\n'))?;
-        trace::describe(|name, value| write!(to, " {name}={value}"))?;
+        self.library.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        match self.format {
+            LogFormat::Text => {
+                to.write_str(line)?;
+                trace::describe(|name, value| write!(to, " {name}={value}"))?;
+            }
+            LogFormat::Json => {
+                to.write_str(line.strip_suffix('}').ok_or(fmt::Error)?)?;
+                trace::describe(|name, value| write!(to, ",\"{name}\":{value}"))?;
+                to.write_char('}')?;
+            }
+        }
         to.write_char('\n')
     }
 }
 
-/// The library's object, and in it the members of the request.
-struct JsonLines(Format<Json>);
+fn text(ansi: bool) -> Lines<Full> {
+    Lines { library: format::format().with_ansi(ansi), format: LogFormat::Text }
+}
 
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        let open = line.trim_end_matches('\n').strip_suffix('}').ok_or(fmt::Error)?;
-        to.write_str(open)?;
-        trace::describe(|name, value| write!(to, ",\"{name}\":{value}"))?;
-        to.write_str("}\n")
-    }
+fn json() -> Lines<Json> {
+    let library = format::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
+    Lines { library, format: LogFormat::Json }
 }
 
 #[cfg(test)]
@@ -161,8 +165,7 @@ mod tests {
     #[tokio::test]
     async fn lines_of_a_request_name_it() {
         let kept = Kept::default();
-        let json = format::format().json().flatten_event(true).with_current_span(false).with_span_list(false);
-        let lines = tracing_subscriber::fmt().fmt_fields(JsonFields::new()).event_format(JsonLines(json));
+        let lines = tracing_subscriber::fmt().fmt_fields(JsonFields::new()).event_format(json());
         let guard = tracing::subscriber::set_default(lines.with_writer(kept.clone()).finish());
         let trace = log().await;
         drop(guard);
@@ -177,7 +180,7 @@ mod tests {
         }
 
         let kept = Kept::default();
-        let lines = tracing_subscriber::fmt().event_format(TextLines(format::format().with_ansi(false)));
+        let lines = tracing_subscriber::fmt().event_format(text(false));
         let guard = tracing::subscriber::set_default(lines.with_writer(kept.clone()).finish());
         let trace = log().await;
         drop(guard);
