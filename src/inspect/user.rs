@@ -35,8 +35,9 @@ const TABLES: [(&str, &str); 10] = [
     ),
     (
         "orders",
-        "SELECT status, count(*) AS orders, sum(final_amount)::int8 AS amount FROM orders \
-         WHERE user_id = $1 AND cell = $2 GROUP BY status ORDER BY status",
+        "SELECT o.status, count(*) AS orders, sum(o.final_amount)::int8 AS amount \
+         FROM user_orders u JOIN orders o USING (order_id) \
+         WHERE u.user_id = $1 AND u.cell = $2 GROUP BY o.status ORDER BY o.status",
     ),
     (
         "transaction",
@@ -62,8 +63,8 @@ ORDER BY id";
 
 /// Units that count towards limits.
 const BOUGHT: &str = "\
-SELECT i.product_id, sum(i.quantity)::int8 AS units FROM orders o JOIN order_items i USING (order_id)
-WHERE o.user_id = $1 AND o.cell = $2 AND o.released_seq IS NULL AND i.counted GROUP BY i.product_id";
+SELECT i.product_id, sum(i.quantity)::int8 AS units FROM user_orders u JOIN orders o USING (order_id) JOIN order_items i USING (order_id)
+WHERE u.user_id = $1 AND u.cell = $2 AND o.released_seq IS NULL AND i.counted GROUP BY i.product_id";
 
 /// What waits to be told, and what was given up; each has an index that holds nothing else.
 const DELIVERIES: &str = "\

@@ -95,10 +95,20 @@ pub async fn orders(
     limit: u32,
 ) -> Result<Vec<StoredOrder>, DatabaseError> {
     let client = pool.get().await?;
-    // The view is joined to what is listed, order by order: it looks into three tables for each.
+    // Who paid at once stands in the ledger under the order's id; reservations have an index. Each arm walks one backwards and
+    // stops, which the view `user_orders` would not. The view of what was told is joined to what is listed, order by order: it looks
+    // into three tables for each.
     let sql = format!(
-        "SELECT l.*, {SYNC_COLUMNS} FROM (SELECT {ORDER_COLUMNS} FROM orders o WHERE o.user_id = $1 AND o.order_id < $2 \
-         AND ($3::text IS NULL OR o.status = $3) ORDER BY o.order_id DESC LIMIT $4) l \
+        "SELECT l.*, {SYNC_COLUMNS} FROM (\
+             SELECT {ORDER_COLUMNS} FROM (\
+                 (SELECT t.transaction_id AS order_id FROM balance_transactions t CROSS JOIN LATERAL (\
+                      SELECT FROM orders o WHERE o.order_id = t.transaction_id AND ($3::text IS NULL OR o.status = $3) OFFSET 0) o \
+                  WHERE t.user_id = $1 AND t.transaction_id < $2 AND t.type = 'PAYMENT' \
+                  ORDER BY t.transaction_id DESC LIMIT $4) \
+                 UNION ALL \
+                 (SELECT order_id FROM orders WHERE user_id = $1 AND order_id < $2 AND expires_at IS NOT NULL \
+                  AND ($3::text IS NULL OR status = $3) ORDER BY order_id DESC LIMIT $4)) u \
+             JOIN orders o USING (order_id) ORDER BY order_id DESC LIMIT $4) l \
          JOIN order_sync s USING (order_id) ORDER BY l.order_id DESC"
     );
     let statement = client.prepare_cached(&sql).await?;

@@ -28,9 +28,9 @@ macro_rules! statements {
 }
 
 statements! {
-    cursor, event_log, orders, payments, order_items, balance_transactions, orders_changed, payments_changed,
-    order_items_changed, charges, stock_movements, products, restock_notifications, restock_due, stock, product_sales,
-    coupons, coupon_stock, user_coupons, carts,
+    cursor, event_log, orders, order_items, balance_transactions, orders_changed, later_payments, order_items_changed,
+    charges, stock_movements, products, restock_notifications, restock_due, stock, product_sales, coupons, coupon_stock,
+    user_coupons, carts,
 }
 
 /// Where PostgreSQL is; the cursor's row is made when there is none.
@@ -214,7 +214,7 @@ async fn insert_rows(
     rows: &Rows<'_>,
 ) -> Result<(), CommitError> {
     let cell = cell.as_i16();
-    let (orders, payments, items) = (rows.changed_orders(), rows.changed_payments(), rows.changed_items());
+    let (orders, payments, items) = (rows.changed_orders(), rows.later_payments(), rows.changed_items());
     let (charges, products, stock, sales) = (rows.charges(), rows.products(), rows.stock(), rows.sales());
     let (coupons, coupon_stock, user_coupons) = (rows.coupons(), rows.coupon_stock(), rows.user_coupons());
     let (carts, restock) = (rows.carts(), rows.restock());
@@ -223,11 +223,10 @@ async fn insert_rows(
     // stock, which tells a late one that its round is over.
     let all = [
         (&statements.orders, rows.orders.parameters(&first)),
-        (&statements.payments, rows.orders.payment_parameters(&cell)),
         (&statements.order_items, rows.items.parameters(&[])),
         (&statements.balance_transactions, rows.transactions.parameters(&first)),
         (&statements.orders_changed, orders.parameters(&first)),
-        (&statements.payments_changed, payments.parameters(&first)),
+        (&statements.later_payments, payments.parameters(&first)),
         (&statements.order_items_changed, items.parameters(&[])),
         (&statements.charges, charges.parameters(&first)),
         (&statements.stock_movements, rows.movements.parameters(&first)),

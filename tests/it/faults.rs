@@ -297,8 +297,8 @@ async fn an_event_that_postgresql_cannot_take_is_parked_and_the_rest_goes_on() {
     let next = redis::hget(&plain, &meta, "seq").await + 1;
     let database = shop.database().await;
     let squat = format!(
-        "INSERT INTO payments (payment_id, order_id, user_id, method, amount, status, cell, seq, created_at, \
-         updated_at) VALUES ({next}, {next}, 'nobody', 'BALANCE', 0, 'COMPLETED', 0, {next}, now(), now())"
+        "INSERT INTO order_items (order_id, line, product_id, product_name, unit_price, quantity, discount_amount, \
+         created_at, updated_at) VALUES ({next}, 1, 1, '', 0, 0, 0, now(), now())"
     );
     database.batch_execute(&squat).await.expect("a squatter");
     shop.client.order("ann", "collides", product, 1).await.expect(201);
@@ -308,12 +308,12 @@ async fn an_event_that_postgresql_cannot_take_is_parked_and_the_rest_goes_on() {
     let rows = database.query(parked, &[]).await.expect("parked events");
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].get::<_, i64>(0), next);
-    assert!(rows[0].get::<_, &str>(1).contains("payments_pkey"), "{}", rows[0].get::<_, &str>(1));
+    assert!(rows[0].get::<_, &str>(1).contains("order_items_pkey"), "{}", rows[0].get::<_, &str>(1));
     let orders = database.query_one("SELECT count(*) FROM orders", &[]).await.expect("orders");
     assert_eq!(orders.get::<_, i64>(0), 1, "the other order is there");
     assert!(shop.metric("flashsale_writer_parked_events_total", "").await >= 1.0);
     // Once what stood in the way is gone, the event is applied.
-    database.batch_execute(&format!("DELETE FROM payments WHERE payment_id = {next}")).await.expect("gone");
+    database.batch_execute(&format!("DELETE FROM order_items WHERE order_id = {next}")).await.expect("gone");
     for _ in 0..100 {
         if database.query(parked, &[]).await.expect("parked events").is_empty() {
             return shop.check_books().await;

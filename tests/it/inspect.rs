@@ -178,9 +178,10 @@ async fn rows_that_contradict_each_other_are_told() {
     let shop = Shop::start("inspect-faults").await;
     let product = shop.client.product("Pin", 100, 10).await;
     shop.client.charge("ann", 1_000).await;
-    let order = shop.client.order("ann", "k", product, 1).await.expect(201).text("orderId");
+    let order = shop.client.reserve("ann", product, 1).await;
+    shop.client.pay("ann", "k", &order, "BALANCE", 100).await.expect(200);
     shop.wait_written().await;
-    let change = format!("UPDATE payments SET status = 'FAILED' WHERE order_id = {order}");
+    let change = format!("UPDATE later_payments SET status = 'FAILED' WHERE order_id = {order}");
     shop.database().await.batch_execute(&change).await.expect(&change);
     let wrong = sheet(&shop.backends, "order", &order).await;
     assert_verdict(&wrong, "DIFFER");

@@ -67,6 +67,49 @@ async fn a_reservation_takes_everything_but_money_and_a_payment_keeps_it() {
     assert_eq!(shop.count(stored).await.to_string(), payment_id);
 }
 
+/// PostgreSQL finds the ones in the ledger and the others by an index of their own.
+#[tokio::test]
+async fn a_list_has_orders_paid_at_once_and_reserved_ones_in_one_order() {
+    let shop = Shop::start_on(Backends::shared("reserve-list").await, &[("MAX_OPEN_ORDERS", "9")]).await;
+    let client = &shop.client;
+    let product = client.product("Pin", 100, 100).await;
+    let mut placed = Vec::new();
+    for _ in 0..2 {
+        client.charge("ann", 1_000).await;
+        placed.push(client.order("ann", &unique("order"), product, 1).await.expect(201).text("orderId"));
+        placed.push(client.reserve("ann", product, 1).await);
+        placed.push(client.order("ann", &unique("order"), product, 1).await.expect(201).text("orderId"));
+        placed.push(client.reserve("ann", product, 1).await);
+        client.order("bob", &unique("order"), product, 1).await.expect_problem(400, "INSUFFICIENT_BALANCE");
+        client.reserve("bob", product, 1).await;
+    }
+    client.pay("ann", "pay", &placed[1], "BALANCE", 100).await.expect(200);
+    client.cancel("ann", "cancel", &placed[2]).await.expect(200);
+    shop.wait_written().await;
+
+    let mut pages = Vec::new();
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/orders?limit=3{cursor}");
+        let body = client.get(&path, Some("ann")).await.expect(200).body;
+        let page = body["orders"].as_array().expect("a list");
+        pages.push(page.len());
+        seen.extend(page.iter().map(|order| order["orderId"].as_str().expect("an id").to_owned()));
+        match body["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    placed.reverse();
+    assert_eq!((seen, pages), (placed.clone(), vec![3, 3, 2]));
+    let of = |places: &[usize]| places.iter().map(|place| placed[7 - place].clone()).collect::<Vec<_>>();
+    assert_eq!(listed(client, "ann", "CONFIRMED").await, of(&[6, 4, 1, 0]));
+    assert_eq!(listed(client, "ann", "PENDING_PAYMENT").await, of(&[7, 5, 3]));
+    assert_eq!(listed(client, "ann", "REFUNDED").await, of(&[2]));
+    assert_eq!(listed(client, "bob", "PENDING_PAYMENT").await.len(), 2);
+    shop.check_books().await;
+}
+
 #[tokio::test]
 async fn a_user_holds_three_unpaid_orders_at_most() {
     let shop = Shop::start("reserve-three").await;

@@ -46,12 +46,13 @@ FROM (
 WHERE balance_after <> balance OR used_after <> used
 ORDER BY user_id, transaction_id";
 
-/// Everybody who has a ledger, an order or a charge.
+/// Everybody who has a ledger, a reservation or a charge: an order that was paid at once stands in the ledger.
 const PAGE: &str = "\
 SELECT user_id FROM (
     (SELECT DISTINCT user_id FROM balance_transactions WHERE user_id > $1 AND cell = $2 ORDER BY user_id LIMIT $3)
     UNION
-    (SELECT DISTINCT user_id FROM orders WHERE user_id > $1 AND cell = $2 ORDER BY user_id LIMIT $3)
+    (SELECT DISTINCT user_id FROM orders WHERE expires_at IS NOT NULL AND user_id > $1 AND cell = $2
+        ORDER BY user_id LIMIT $3)
     UNION
     (SELECT DISTINCT user_id FROM charges WHERE user_id > $1 AND cell = $2 ORDER BY user_id LIMIT $3)
 ) u ORDER BY user_id LIMIT $3";

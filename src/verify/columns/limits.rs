@@ -12,12 +12,19 @@ use crate::verify::report::Kind;
 /// As of event $2, whose id is $3; $4 lies below all of the cell's ids.
 const SUMS: &str = "\
 SELECT o.user_id, i.product_id, sum(i.quantity)::int8 AS units
-FROM orders o JOIN order_items i USING (order_id)
-WHERE o.user_id = ANY($1::text[]) AND o.order_id > $4 AND o.order_id <= $3
+FROM user_orders u JOIN orders o USING (order_id) JOIN order_items i USING (order_id)
+WHERE u.user_id = ANY($1::text[]) AND u.order_id > $4 AND u.order_id <= $3
     AND (o.released_seq IS NULL OR o.released_seq > $2) AND i.counted
 GROUP BY o.user_id, i.product_id";
 
-const PAGE: &str = "SELECT DISTINCT user_id FROM orders WHERE user_id > $1 AND cell = $2 ORDER BY user_id LIMIT $3";
+/// Everybody who may have an order: who paid at once stands in the ledger. Each arm walks an index and ends where the page does.
+const PAGE: &str = "\
+SELECT user_id FROM (
+    (SELECT DISTINCT user_id FROM balance_transactions WHERE user_id > $1 AND cell = $2 ORDER BY user_id LIMIT $3)
+    UNION
+    (SELECT DISTINCT user_id FROM orders WHERE expires_at IS NOT NULL AND user_id > $1 AND cell = $2
+        ORDER BY user_id LIMIT $3)
+) u ORDER BY user_id LIMIT $3";
 
 /// Field → units, of all products of some users, as of event `seq`.
 async fn sums(books: &Books<'_>, users: &[&str], seq: i64, id: i64) -> Result<HashMap<String, i64>, DatabaseError> {

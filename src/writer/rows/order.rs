@@ -11,7 +11,7 @@ use crate::engine::ids::CellId;
 use crate::engine::op::{CouponId, PaymentMethod, ShippingAddress};
 
 columns! {
-    /// `orders`, and `payments`, which for orders paid at once say the same.
+    /// `orders` that were paid at once: each is its own payment.
     Orders of OrderRow<'a> {
         order_id: i64, user_id: &'a str, total: i64, discount: i64, final_amount: i64, method: &'static str,
         address: Option<Value>, business_day: Date, seq: i64, at: Timestamp,
@@ -34,8 +34,8 @@ columns! {
     }
 }
 columns! {
-    /// `payments` as the last event of their order left them.
-    Payments of PaymentRow<'a> {
+    /// `later_payments` as the last event of their order left them.
+    LaterPayments of PaymentRow<'a> {
         payment_id: i64, order_id: i64, user_id: &'a str, method: &'static str, amount: i64, status: &'static str,
         seq: i64, created: Timestamp, at: Timestamp,
     }
@@ -47,15 +47,6 @@ pub(super) struct Changed<'a> {
     pub(super) order: ChangedRow<'a>,
     pub(super) payment: Option<PaymentRow<'a>>,
     pub(super) lines: Vec<ItemRow<'a>>,
-}
-
-impl Orders<'_> {
-    /// The columns of `payments`: payment and order are one event, so one id.
-    pub(in crate::writer) fn payment_parameters<'p>(&'p self, cell: &'p i16) -> Option<Vec<Parameter<'p>>> {
-        let columns: Vec<Parameter<'p>> =
-            vec![cell, &self.order_id, &self.user_id, &self.method, &self.final_amount, &self.seq, &self.at];
-        (!self.order_id.is_empty()).then_some(columns)
-    }
 }
 
 // Everything that can fail comes first in these, so that a misfit leaves no half of itself behind.
@@ -112,9 +103,7 @@ impl<'a> Rows<'a> {
             created: at,
             at,
         };
-        let (payment_id, status, amount) = (order_id, "COMPLETED", final_amount);
-        let payment = PaymentRow { payment_id, order_id, user_id, method, amount, status, seq, created: at, at };
-        self.change_order(Changed { order: row, payment: Some(payment), lines });
+        self.change_order(Changed { order: row, payment: None, lines });
         Ok(())
     }
 
@@ -210,8 +199,8 @@ impl<'a> Rows<'a> {
         self.changed.values().flat_map(|changed| changed.lines.iter().cloned()).collect()
     }
 
-    /// The columns of `payments` for those that changed.
-    pub(in crate::writer) fn changed_payments(&self) -> Payments<'a> {
+    /// The columns of `later_payments`.
+    pub(in crate::writer) fn later_payments(&self) -> LaterPayments<'a> {
         self.changed.values().filter_map(|changed| changed.payment.clone()).collect()
     }
 }

@@ -58,6 +58,8 @@ pub struct History {
     pub coupon: u64,
     /// Ann's order that was paid at once.
     pub order: String,
+    /// Ann's order that was reserved first, and paid from the balance: 190.
+    pub paid: String,
     /// Fay's order whose payment the gateway has not answered.
     pub held: String,
     /// Fay's charge, of 500, as well.
@@ -109,7 +111,7 @@ impl History {
         client.admin(Method::POST, &stock, &unique("stock"), &json!({"delta": 10})).await.expect(200);
         wait_expired(client, "cat", &id_of(&expiring)).await;
         let charge = charge.body["chargeId"].as_str().expect("an id").to_owned();
-        Self { pin, lamp, rare, coupon, order: id_of(&order), held: id_of(&held), charge }
+        Self { pin, lamp, rare, coupon, order: id_of(&order), paid: id_of(&paid), held: id_of(&held), charge }
     }
 }
 

@@ -297,12 +297,16 @@ impl Planter<'_> {
         let total = |by: &str| format!("UPDATE orders SET total_amount = total_amount {by} WHERE order_id = {order}");
         let wrong = json!({"total": 1_301, "discount": 0, "final": 1_300});
         self.rows(&total("+ 1"), &total("- 1"), Expected::new(Kind::Order, order, None, Some(wrong))).await;
-        let pay = |by: &str| format!("UPDATE payments SET amount = amount {by} WHERE order_id = {order}");
-        let wrong = json!({"payment": order, "amount": 1_299, "status": "COMPLETED"});
+        // An order that was paid at once is its own payment: nothing there could contradict it.
+        let order = history.paid.as_str();
+        let payment = self.stored(&format!("SELECT payment_id FROM later_payments WHERE order_id = {order}")).await;
+        let payment = payment.to_string();
+        let pay = |by: &str| format!("UPDATE later_payments SET amount = amount {by} WHERE order_id = {order}");
+        let wrong = json!({"payment": payment, "amount": 189, "status": "COMPLETED"});
         self.rows(&pay("- 1"), &pay("+ 1"), Expected::new(Kind::Payment, order, None, Some(wrong))).await;
-        let unpay = format!("UPDATE payments SET status = 'FAILED' WHERE order_id = {order}");
-        let repay = format!("UPDATE payments SET status = 'COMPLETED' WHERE order_id = {order}");
-        let wrong = json!({"payment": order, "amount": 1_300, "status": "FAILED"});
+        let unpay = format!("UPDATE later_payments SET status = 'FAILED' WHERE order_id = {order}");
+        let repay = format!("UPDATE later_payments SET status = 'COMPLETED' WHERE order_id = {order}");
+        let wrong = json!({"payment": payment, "amount": 190, "status": "FAILED"});
         self.rows(&unpay, &repay, Expected::new(Kind::Payment, order, None, Some(wrong))).await;
     }
 

@@ -1,5 +1,5 @@
--- Payments of the orders in orders_changed.
-INSERT INTO payments AS p (cell, payment_id, order_id, user_id, method, amount, status, seq, created_at, updated_at)
+-- Payments of the orders in orders_changed that are not their own payment.
+INSERT INTO later_payments AS p (cell, payment_id, order_id, user_id, method, amount, status, seq, created_at, updated_at)
 SELECT $1::int2, n.*
 FROM unnest($2::int8[], $3::int8[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::int8[], $9::timestamptz[],
     $10::timestamptz[]) AS n (payment_id, order_id, user_id, method, amount, status, seq, created, at)
