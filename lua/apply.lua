@@ -4,11 +4,13 @@
 --   1 meta  2 log  3 accounts  4 bought  5 stock  6 catalog  7 coupons  8 wallets  9 carts  10 open  11 due  12 restock
 --   13..16 idem of the days first_idem_day .. first_idem_day + 3 (UTC days since 1970)
 --   17..20 sales of the four business days that ARGV's `sales_days` names
--- ARGV[1]: MessagePack {epoch, acknowledged, not_after, nonce, settings, ops [{op, user, key, fingerprint, args}]}; times in ms since
---   1970. `settings` is a string, packed once more, by position: [rules (see RULES), first_idem_day, sales_days [[day, starts, ends]]].
--- Answer: MessagePack [status, now_ms, seq, results]. `status` is OPEN, or the reason why the gate is closed and nothing
---   happened. `results` is flat: for each op a kind (0 decided, 1 replayed, 2 refused) and a packed payload (an event
---   [fingerprint, key, type, version, [fields]], or a refusal {code, details}).
+-- ARGV[1]: MessagePack values one after the other, so that no table has to be made of them: epoch, acknowledged, not_after, nonce,
+--   settings, and for each op its name, user, record, head and args; times in ms since 1970. `settings` and `args` are strings,
+--   packed once more: [rules (see RULES), first_idem_day, sales_days [[day, starts, ends]]], by position, and the op's map of
+--   arguments. `record` is the field of the idempotency record, `head` how the event of the op begins (see `emit`).
+-- Answer: a list status, now_ms, seq, and for each op a kind (0 decided, 1 replayed, 2 refused) and a payload, packed: an event
+--   [fingerprint, key, type, version, [fields]], or a refusal {code, details}. `status` is OPEN, or the reason why the gate is
+--   closed and nothing happened; then it is the last but now_ms (0) and seq.
 
 local DECIDED, REPLAYED, REFUSED = 0, 1, 2
 
@@ -48,8 +50,8 @@ local RARE = { coupons = 7, wallets = 8, carts = 9, open = 10, restock = 12 }
 
 -- The context of one batch: the clock, meta, the columns, and what the ops added up. nil when this server's idea of
 -- the day is more than a day away from the clock of Redis: then the right keys were not brought.
-local function new_context(keys, batch, meta)
-  local now, settings = now_ms(), settings_of(batch.settings)
+local function new_context(keys, packed_settings, meta)
+  local now, settings = now_ms(), settings_of(packed_settings)
   -- The day of the records never goes back: a clock set back over midnight would look for them in the wrong days.
   local clock = math.max(now, meta.clock)
   local day = math.floor(clock / DAY_MS) - settings.first_idem_day
@@ -57,9 +59,10 @@ local function new_context(keys, batch, meta)
     return nil
   end
   local ctx = {
-    now_ms = now, clock_ms = clock, meta = meta, seq = meta.seq, rules = settings.rules, events = {}, event_count = 0,
+    now_ms = now, now_packed = cmsgpack.pack(now), clock_ms = clock, meta = meta, seq = meta.seq, rules = settings.rules,
+    events = {}, event_count = 0, lines = {}, sums = {},
     sold = {}, unsold = {}, sales_keys = {}, due = { key = keys[11], changed = {} },
-    accounts = column(keys[3], cmsgpack.unpack, cmsgpack.pack),
+    accounts = column(keys[3], decode_account, encode_account),
     bought = column(keys[4], tonumber),
     stock = column(keys[5], tonumber),
     catalog = column(keys[6], cmsgpack.unpack, cmsgpack.pack),
@@ -87,16 +90,32 @@ local function new_context(keys, batch, meta)
   return ctx.business_day and ctx or nil
 end
 
--- Reads the idempotency records of all calls: today's and yesterday's. By hand, because every op of every batch has them.
-local function fetch_records(ctx, calls)
-  local fields = {}
-  for i, call in ipairs(calls) do
-    local field = call.user .. ' ' .. call.key
-    call.record, fields[i] = field, field
+-- The calls of a batch, from place `at` of the payload on, and how many they are. In a rush most of them have the same arguments,
+-- which are unpacked once: ops do not change what they get.
+local function read_calls(payload, at)
+  local calls, count, args_of, unpack_limit = {}, 0, {}, cmsgpack.unpack_limit
+  while at ~= -1 do
+    local name, user, record, head, packed
+    at, name, user, record, head, packed = unpack_limit(payload, 5, at)
+    local args = args_of[packed]
+    if not args then
+      args = cmsgpack.unpack(packed)
+      args_of[packed] = args
+    end
+    count = count + 1
+    calls[count] = { op = ops[name], user = user, record = record, head = head, args = args }
   end
-  local records = ctx.idem_today.value
-  for first = 1, #fields, CHUNK_FIELDS do
-    local last = math.min(first + CHUNK_FIELDS - 1, #fields)
+  return calls, count
+end
+
+-- Reads the idempotency records of all calls: today's and yesterday's. By hand, because every op of every batch has them.
+local function fetch_records(ctx, calls, count)
+  local fields, records = {}, ctx.idem_today.value
+  for i = 1, count do
+    fields[i] = calls[i].record
+  end
+  for first = 1, count, CHUNK_FIELDS do
+    local last = math.min(first + CHUNK_FIELDS - 1, count)
     local of_today = redis.call('HMGET', ctx.idem_today.key, unpack(fields, first, last))
     local of_yesterday = redis.call('HMGET', ctx.idem_yesterday.key, unpack(fields, first, last))
     for i = first, last do
@@ -105,16 +124,26 @@ local function fetch_records(ctx, calls)
   end
 end
 
+-- Whether any product that was fetched has a limit per user.
+local function any_limit(catalog)
+  for _, product in pairs(catalog.value) do
+    if product and product.limit then
+      return true
+    end
+  end
+  return false
+end
+
 -- One op: a repeat is answered from its record, a new one is decided. Returns kind and packed payload.
 local function decide(ctx, call)
   local record = ctx.idem_today.value[call.record]
   if record then
-    if fingerprint_of(record) ~= call.fingerprint then
+    if fingerprint_of(record) ~= fingerprint_of(call.head) then
       return REFUSED, cmsgpack.pack({ code = 'IDEMPOTENCY_KEY_REUSED', details = {} })
     end
     return REPLAYED, record
   end
-  local op = ops[call.op]
+  local op = call.op
   -- What was begun must come to its end: as much as is open may go beyond the cap.
   if ctx.seq - ctx.meta.committed >= ctx.rules.backlog_max and not op.ends_what_is_open then
     return REFUSED, cmsgpack.pack({ code = 'BACKLOG_FULL', details = {} })
@@ -149,18 +178,18 @@ local function store_sales(ctx)
   end
 end
 
-local function store_columns(keys, ctx, batch)
+local function store_columns(keys, ctx, nonce)
   local meta = ctx.meta
   for _, name in ipairs(STORED) do
     local col = rawget(ctx, name)
-    if col and col.changed_count > 0 then
+    if col and next(col.changed) then
       store(col)
     end
   end
   redis.call('EXPIREAT', ctx.idem_today.key, ctx.idem_expires_s, 'NX')
   store_due(ctx.due)
   store_sales(ctx)
-  redis.call('HSET', keys[1], 'seq', ctx.seq, 'nonce', batch.nonce, 'clock', ctx.clock_ms,
+  redis.call('HSET', keys[1], 'seq', ctx.seq, 'nonce', nonce, 'clock', ctx.clock_ms,
     'product_last', meta.product_last, 'coupon_last', meta.coupon_last, 'catalog_version', meta.catalog_version)
 end
 
@@ -168,10 +197,10 @@ end
 -- one) and events (packed one after the other). The log comes first: an XADD that fails after an HSET would leave money moved
 -- without a log entry. A write is not rolled back on an error, so should a column fail after the log was written
 -- (somebody changed the type of a key), the cell is fenced: nobody may act on a half-written state.
-local function store_batch(keys, ctx, batch)
+local function store_batch(keys, ctx, nonce)
   redis.call('XADD', keys[2], decimal(ctx.meta.seq + 1) .. '-0',
-    'prev', ctx.meta.nonce, 'nonce', batch.nonce, 'events', table.concat(ctx.events))
-  local stored, failure = pcall(store_columns, keys, ctx, batch)
+    'prev', ctx.meta.nonce, 'nonce', nonce, 'events', table.concat(ctx.events))
+  local stored, failure = pcall(store_columns, keys, ctx, nonce)
   if not stored then
     redis.call('HSET', keys[1], 'fenced', 'a column could not be stored after the log was')
     -- The caller must not take this for "nothing was done": see HALF_STORED in the lane.
@@ -180,23 +209,25 @@ local function store_batch(keys, ctx, batch)
 end
 
 local function apply(keys, argv)
-  local batch = cmsgpack.unpack(argv[1])
-  local meta, closed = check_gate(keys[1], batch.epoch, batch.acknowledged)
+  local at, epoch, acknowledged, not_after, nonce, settings = cmsgpack.unpack_limit(argv[1], 5, 0)
+  local meta, closed = check_gate(keys[1], epoch, acknowledged)
   if closed then
-    return cmsgpack.pack({ closed, 0, meta.seq, {} })
+    return { closed, 0, meta.seq }
   end
   -- A sending that was held up on its way must not take effect when everybody has given it up.
-  if now_ms() > batch.not_after then
-    return cmsgpack.pack({ 'LATE', 0, meta.seq, {} })
+  if now_ms() > not_after then
+    return { 'LATE', 0, meta.seq }
   end
-  local ctx = new_context(keys, batch, meta)
+  local ctx = new_context(keys, settings, meta)
   if not ctx then
-    return cmsgpack.pack({ 'CLOCK', 0, meta.seq, {} })
+    return { 'CLOCK', 0, meta.seq }
   end
 
-  fetch_records(ctx, batch.ops)
-  for _, call in ipairs(batch.ops) do
-    ops[call.op].want(ctx, call)
+  local calls, count = read_calls(argv[1], at)
+  fetch_records(ctx, calls, count)
+  for i = 1, count do
+    local call = calls[i]
+    call.op.want(ctx, call)
   end
   fetch(ctx.idem_today)
   fetch(ctx.idem_yesterday)
@@ -208,21 +239,26 @@ local function apply(keys, argv)
       fetch(rare)
     end
   end
-  for _, call in ipairs(batch.ops) do
-    local want_after_catalog = ops[call.op].want_after_catalog
-    if want_after_catalog then
-      want_after_catalog(ctx, call)
+  if any_limit(ctx.catalog) then
+    for i = 1, count do
+      local call = calls[i]
+      local want_after_catalog = call.op.want_after_catalog
+      if want_after_catalog then
+        want_after_catalog(ctx, call)
+      end
     end
   end
   fetch(ctx.stock)
   fetch(ctx.bought)
 
-  local results = {}
-  for i, call in ipairs(batch.ops) do
-    results[2 * i - 1], results[2 * i] = decide(ctx, call)
+  -- A list without holes from the beginning, or Lua would keep it as a map.
+  local answer = { 'OPEN', ctx.now_ms, 0 }
+  for i = 1, count do
+    answer[2 * i + 2], answer[2 * i + 3] = decide(ctx, calls[i])
   end
+  answer[3] = ctx.seq
   if ctx.event_count > 0 then
-    store_batch(keys, ctx, batch)
+    store_batch(keys, ctx, nonce)
   end
-  return cmsgpack.pack({ 'OPEN', ctx.now_ms, ctx.seq, results })
+  return answer
 end

@@ -79,7 +79,9 @@ local function draft_order(ctx, user, args)
     return refuse('INVALID_INPUT', { reason = 'an order needs items' })
   end
   local seen, amounts, short, total = {}, coupons and {}, nil, 0
-  for i, item in ipairs(items) do
+  local products, stock = ctx.catalog.value, ctx.stock.value
+  for i = 1, #items do
+    local item = items[i]
     local id, quantity = item.product, item.quantity
     if seen[id] then
       -- Each line is checked against the whole stock, so a product must not come twice.
@@ -89,18 +91,28 @@ local function draft_order(ctx, user, args)
     if quantity < 1 then
       return refuse('INVALID_INPUT', { reason = 'a quantity is below 1' })
     end
-    local product = sellable(ctx, id)
-    if not product then
+    local product = products[id]
+    if product == nil then
+      product = get(ctx.catalog, id)
+    end
+    if not product or product.status ~= 'NORMAL' then
       return refuse('PRODUCT_NOT_FOUND', { productId = id })
     end
-    local _, refusal = window_refusal(ctx, id, product)
+    local _, refusal
+    if product.starts or product.ends then
+      _, refusal = window_refusal(ctx, id, product)
+    end
     if not refusal and product.limit then
       _, refusal = limit_refusal(ctx, user, id, product, quantity)
     end
     if refusal then
       return nil, refusal
     end
-    local available = get(ctx.stock, id) or 0
+    local available = stock[id]
+    if available == nil then
+      available = get(ctx.stock, id)
+    end
+    available = available or 0
     if available < quantity then
       short = short or {}
       short[#short + 1] = { productId = id, productName = product.name, requestedQuantity = quantity,
@@ -131,25 +143,50 @@ local function draft_order(ctx, user, args)
   return items, total, discount, by_line
 end
 
+-- A line of an order, packed: [product, name, price, quantity, discount] and behind them true where the limit counted it.
+local function pack_line(id, product, quantity, discount)
+  if product.limit then
+    return array_head(6) .. cmsgpack.pack(id, product.name, product.price, quantity, discount, true)
+  end
+  return array_head(5) .. cmsgpack.pack(id, product.name, product.price, quantity, discount)
+end
+
+-- The same for a line without a discount. In a rush everybody wants the same: it is packed once for all of a batch.
+local function pack_plain_line(ctx, id, product, quantity)
+  local lines = ctx.lines[product]
+  if not lines then
+    lines = {}
+    ctx.lines[product] = lines
+  end
+  local line = lines[quantity]
+  if not line then
+    line = pack_line(id, product, quantity, 0)
+    lines[quantity] = line
+  end
+  return line
+end
+
 -- Takes what a draft names: stock, limits, coupons and, when it came from there, the cart. `order`: the id of the order to be.
--- Returns the lines, packed: [product, name, price, quantity, discount] and behind them true where the limit counted them;
--- `more` is put behind them as it is. `sold`: where to count the units of an order that is paid at once, or nil.
+-- Returns the lines, packed (see pack_line); `more` is put behind them as it is. `sold`: where to count the units of an order that is
+-- paid at once, or nil.
 local function take_goods(ctx, user, args, items, by_line, order, more, sold)
-  local lines, count = {}, #items
-  for i, item in ipairs(items) do
-    local id, quantity, discount = item.product, item.quantity, by_line and by_line[i] or 0
-    local product = get(ctx.catalog, id)
-    set(ctx.stock, id, get(ctx.stock, id) - quantity)
+  local count, packed, products, stock = #items, '', ctx.catalog.value, ctx.stock
+  local available, changed = stock.value, stock.changed
+  for i = 1, count do
+    local item = items[i]
+    local id, quantity = item.product, item.quantity
+    local product = products[id]
+    available[id], changed[id] = available[id] - quantity, true
     if product.limit then
       local field = user_product(user, id)
       set(ctx.bought, field, (get(ctx.bought, field) or 0) + quantity)
-      lines[i] = array_head(6) .. cmsgpack.pack(id, product.name, product.price, quantity, discount, true)
-    else
-      lines[i] = array_head(5) .. cmsgpack.pack(id, product.name, product.price, quantity, discount)
     end
     if sold then
       sold[id] = (sold[id] or 0) + quantity
     end
+    local discount = by_line and by_line[i] or 0
+    local line = discount == 0 and pack_plain_line(ctx, id, product, quantity) or pack_line(id, product, quantity, discount)
+    packed = count == 1 and line or packed .. line
   end
   if args.coupons then
     mark_coupons(ctx, user, args.coupons, order)
@@ -157,8 +194,7 @@ local function take_goods(ctx, user, args, items, by_line, order, more, sold)
   if not args.items then
     set(ctx.carts, user, false)
   end
-  lines[count + 1] = more
-  return array_head(count) .. table.concat(lines)
+  return array_head(count) .. packed .. more
 end
 
 -- Gives everything back that an order took: stock, limits and coupons. Notes in the order which products are back in stock.

@@ -1,6 +1,7 @@
 //! A batch on the wire: what `lua/apply.lua` takes and answers.
 
 use bytes::Bytes;
+use fred::types::Value as Answer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -85,29 +86,19 @@ struct Settings<'a> {
     sales_days: &'a [SalesDay],
 }
 
-/// Encodes a batch from calls that are encoded already.
+/// Encodes a batch from calls that are encoded already: MessagePack values one after the other.
 pub fn encode(header: &Header<'_>, calls: &[impl AsRef<[u8]>]) -> Vec<u8> {
     const IN_MEMORY: &str = "a Vec takes every write";
     let Header { epoch, acknowledged, not_after, nonce, rules, first_idem_day, sales_days } = *header;
     let settings = rmp_serde::to_vec(&Settings { rules, first_idem_day, sales_days }).expect("plain data");
     let mut out = Vec::with_capacity(1024 + calls.iter().map(|call| call.as_ref().len()).sum::<usize>());
-    rmp::encode::write_map_len(&mut out, 6).expect(IN_MEMORY);
-    let name = |out: &mut Vec<u8>, name: &str| rmp::encode::write_str(out, name).expect(IN_MEMORY);
-    name(&mut out, "epoch");
     rmp::encode::write_uint(&mut out, epoch).expect(IN_MEMORY);
-    name(&mut out, "acknowledged");
     rmp::encode::write_uint(&mut out, acknowledged).expect(IN_MEMORY);
-    name(&mut out, "not_after");
     rmp::encode::write_sint(&mut out, not_after).expect(IN_MEMORY);
-    name(&mut out, "nonce");
-    name(&mut out, nonce);
-    name(&mut out, "settings");
+    rmp::encode::write_str(&mut out, nonce).expect(IN_MEMORY);
     // A string of any bytes: Lua's MessagePack knows no other kind.
     rmp::encode::write_str_len(&mut out, u32::try_from(settings.len()).expect("a few hundred bytes")).expect(IN_MEMORY);
     out.extend_from_slice(&settings);
-    name(&mut out, "ops");
-    let count = u32::try_from(calls.len()).expect("a batch is bounded");
-    rmp::encode::write_array_len(&mut out, count).expect(IN_MEMORY);
     for call in calls {
         out.extend_from_slice(call.as_ref());
     }
@@ -209,35 +200,35 @@ pub fn split_reply(reply: &[u8]) -> Result<Result<OpenReply<'_>, ClosedReason>, 
     Ok(Ok((now_ms, seq, rest)))
 }
 
-/// Decodes the answer to a batch of `ops` ops.
-pub fn decode(reply: &Bytes, ops: usize) -> Result<BatchReply, ReplyError> {
-    let (now_ms, seq, mut rest) = match split_reply(reply)? {
-        Err(reason) => return Ok(BatchReply::Closed(reason)),
-        Ok(parts) => parts,
-    };
-    let members = rmp::decode::read_array_len(&mut rest).map_err(|e| unreadable(&e))?;
-    if members as usize != 2 * ops {
-        return Err(ReplyError(format!("{members} results for {ops} ops")));
+/// Decodes the answer to a batch of `ops` ops: status, the clock, seq, and kind and payload of each op.
+pub fn decode(reply: Vec<Answer>, ops: usize) -> Result<BatchReply, ReplyError> {
+    let members = reply.len();
+    let mut reply = reply.into_iter();
+    let mut next = |what: &str| reply.next().ok_or_else(|| ReplyError(format!("no {what}")));
+    let status = next("status")?;
+    let status = status.as_str().ok_or_else(|| ReplyError("a status that is no text".to_owned()))?;
+    if status != "OPEN" {
+        let reason = ClosedReason::from_status(&status);
+        return reason.map(BatchReply::Closed).ok_or_else(|| ReplyError(format!("unknown status {status}")));
+    }
+    let number = |value: &Answer| value.as_i64().ok_or_else(|| ReplyError(format!("{value:?} is no number")));
+    let now_ms = number(&next("clock")?)?;
+    let seq = u64::try_from(number(&next("seq")?)?).map_err(|e| unreadable(&e))?;
+    if members != 3 + 2 * ops {
+        return Err(ReplyError(format!("{members} members for {ops} ops")));
     }
     let mut results = Vec::with_capacity(ops);
     for _ in 0..ops {
-        let kind: u8 = rmp::decode::read_int(&mut rest).map_err(|e| unreadable(&e))?;
-        let payload = read_bytes(&mut rest)?;
+        let kind = number(&next("kind")?)?;
+        let payload =
+            next("payload")?.into_bytes().ok_or_else(|| ReplyError("a payload that is no string".to_owned()))?;
         results.push(match kind {
-            0 | 1 => OpResult::Done { event: reply.slice_ref(payload), replayed: kind == 1 },
-            2 => decode_refusal(payload)?,
+            0 | 1 => OpResult::Done { event: payload, replayed: kind == 1 },
+            2 => decode_refusal(&payload)?,
             _ => return Err(ReplyError(format!("unknown kind {kind}"))),
         });
     }
     Ok(BatchReply::Open { now_ms, seq, results })
-}
-
-/// A Lua string: MessagePack `str`, but with any bytes inside.
-fn read_bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], ReplyError> {
-    let length = rmp::decode::read_str_len(rest).map_err(|e| unreadable(&e))? as usize;
-    let (payload, tail) = rest.split_at_checked(length).ok_or_else(|| ReplyError("cut short".to_owned()))?;
-    *rest = tail;
-    Ok(payload)
 }
 
 fn decode_refusal(payload: &[u8]) -> Result<OpResult, ReplyError> {

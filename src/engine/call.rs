@@ -8,6 +8,14 @@ use sha2::{Digest, Sha256};
 use super::op::Op;
 use super::user::UserId;
 
+/// Most calls are shorter.
+const ENCODED_BYTES_USUAL: usize = 256;
+
+/// Fingerprint, key, type, version, fields.
+const EVENT_MEMBERS: u32 = 5;
+
+const IN_MEMORY: &str = "a Vec takes every write";
+
 /// Identifies a request under its idempotency key: same route, same path, same decoded body. 22 characters of base64url.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint(String);
@@ -27,6 +35,11 @@ impl Fingerprint {
         let half: [u8; 16] = hash.finalize()[..16].try_into().expect("SHA-256 has 32 bytes");
         Self(URL_SAFE_NO_PAD.encode(half))
     }
+
+    /// As events and records have it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// One op on its way to a lane.
@@ -43,23 +56,37 @@ pub struct Call {
 }
 
 impl Call {
-    /// MessagePack map {op, user, key, fingerprint, args}, as `lua/apply.lua` reads it.
+    /// As `lua/apply.lua` reads it, MessagePack values one after the other: op, user, the field of its idempotency record, how its
+    /// event begins (head of the array, fingerprint, key), and the map of its arguments, both packed once more.
     pub fn encode(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Encoded<'a> {
-            op: &'static str,
-            user: &'a str,
-            key: &'a str,
-            fingerprint: &'a str,
-            args: &'a Op,
-        }
-        let encoded = Encoded {
-            op: self.op.name(),
-            user: self.user.as_str(),
-            key: &self.key,
-            fingerprint: &self.fingerprint.0,
-            args: &self.op,
-        };
-        rmp_serde::to_vec_named(&encoded).expect("an op is plain data")
+        let (user, key) = (self.user.as_str(), self.key.as_str());
+        let mut out = Vec::with_capacity(ENCODED_BYTES_USUAL);
+        write_str(&mut out, self.op.name());
+        write_str(&mut out, user);
+        write_string_of(&mut out, |out| out.extend([user.as_bytes(), b" ", key.as_bytes()].into_iter().flatten()));
+        write_string_of(&mut out, |out| {
+            rmp::encode::write_array_len(out, EVENT_MEMBERS).expect(IN_MEMORY);
+            write_str(out, self.fingerprint.as_str());
+            write_str(out, key);
+        });
+        write_string_of(&mut out, |out| {
+            rmp_serde::encode::write_named(out, &self.op).expect("an op is plain data");
+        });
+        out
     }
+}
+
+fn write_str(out: &mut Vec<u8>, text: &str) {
+    rmp::encode::write_str(out, text).expect(IN_MEMORY);
+}
+
+/// A string of any bytes (Lua's MessagePack knows no other kind) whose length shows when it is written.
+fn write_string_of(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(rmp::Marker::Str32.to_u8());
+    let length_at = out.len();
+    out.extend([0; 4]);
+    let first = out.len();
+    write(out);
+    let length = u32::try_from(out.len() - first).expect("a request is bounded");
+    out[length_at..first].copy_from_slice(&length.to_be_bytes());
 }

@@ -172,7 +172,7 @@ struct Returned {
     ops: Vec<Pending>,
     epoch: u64,
     started: Instant,
-    answer: Result<Bytes, CallError>,
+    answer: Result<Vec<Value>, CallError>,
 }
 
 struct LaneTask {
@@ -298,7 +298,7 @@ impl LaneTask {
             op.first_sent.get_or_insert(started);
         }
         self.in_flight.push(Box::pin(async move {
-            let answer = redis.call("apply", &keys, vec![Value::Bytes(payload)]).await;
+            let answer = redis.apply(&keys, payload).await;
             Returned { ops, epoch, started, answer }
         }));
     }
@@ -307,7 +307,7 @@ impl LaneTask {
         let Returned { ops, epoch, started, answer } = returned;
         self.metrics.call_seconds.record(started.elapsed());
         match answer {
-            Ok(reply) => match batch::decode(&reply, ops.len()) {
+            Ok(reply) => match batch::decode(reply, ops.len()) {
                 Ok(BatchReply::Open { now_ms, seq, results }) => {
                     self.shared.note_clock(now_ms);
                     self.deliver(ops, epoch, seq, results);

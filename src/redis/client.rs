@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, FunctionInterface};
 use fred::types::config::{Config as FredConfig, ReconnectPolicy, UnresponsiveConfig};
-use fred::types::{Builder, ClientState, Value};
+use fred::types::{Builder, ClientState, FromValue, Value};
 
 use super::library::Library;
 use crate::config::Secret;
@@ -127,13 +127,18 @@ impl RedisClient {
         self.call_any(function, keys, args, true).await
     }
 
-    async fn call_any(
+    /// Has a batch decided. The answer is a list: one packed string would be made, and taken apart, for nothing.
+    pub async fn apply(&self, keys: &[String], batch: Bytes) -> Result<Vec<Value>, CallError> {
+        self.call_any("apply", keys, vec![Value::Bytes(batch)], false).await
+    }
+
+    async fn call_any<T: FromValue>(
         &self,
         function: &str,
         keys: &[String],
         args: Vec<Value>,
         read_only: bool,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<T, CallError> {
         match self.call_once(function, keys, args.clone(), read_only).await {
             Err(CallError::Script(message)) if message.contains("Function not found") => {
                 self.load_library().await?;
@@ -143,13 +148,13 @@ impl RedisClient {
         }
     }
 
-    async fn call_once(
+    async fn call_once<T: FromValue>(
         &self,
         function: &str,
         keys: &[String],
         args: Vec<Value>,
         read_only: bool,
-    ) -> Result<Bytes, CallError> {
+    ) -> Result<T, CallError> {
         if !self.is_connected() {
             return Err(CallError::NotSent);
         }

@@ -42,7 +42,6 @@ use flashsale::engine::reads::{self, Entity, HeldCoupon, Quote};
 use flashsale::engine::refusal::{Refusal, Refused};
 use flashsale::redis::client::CallError;
 use fred::interfaces::HashesInterface;
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::support::engine::{

@@ -101,6 +101,55 @@ async fn stock_of_all_items_or_of_none() {
     refuses(&mut shop, "alice", buy(PENCIL, 1), Refused::InsufficientStock, short).await;
 }
 
+/// Plain accounts and events below 2^32 are packed in a layout of their own: nobody may see where it ends.
+#[tokio::test]
+async fn amounts_around_the_end_of_32_bits_are_kept_to_the_unit() {
+    const END: u64 = 1 << 32;
+    let mut shop = shop().await;
+    for (balance, used) in [(END - 1, 0), (END, 0), (END + 1, 7), (0, END - 1), (0, END), (END, END)] {
+        // Members that a newer service added survive, too.
+        for more in [json!({}), json!({"open": 1, "later": "x"})] {
+            let mut account = json!({ "balance": balance + 1_000, "used": used.max(1_000) - 1_000 });
+            account.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+            let packed = bytes::Bytes::from(rmp_serde::to_vec(&account).expect("plain data"));
+            let field = ("alice", fred::types::Value::Bytes(packed));
+            shop.redis.plain().hset::<(), _, _>(shop.keys.accounts(), field).await.expect("HSET");
+            let event = shop.decided("alice", buy(PENCIL, 1)).await;
+            let Event::OrderConfirmed(placed) = event else { panic!("{event:?}") };
+            assert_eq!((placed.total, placed.balance, placed.used), (1_000, balance, used.max(1_000)));
+            account["balance"] = json!(balance);
+            account["used"] = json!(used.max(1_000));
+            assert_eq!(account_of(&shop, "alice").await, Some(account));
+            shop.decided("admin", adjust(PENCIL, 1)).await;
+        }
+    }
+}
+
+/// Equal lines of a batch are packed once, so long as they are equal.
+#[tokio::test]
+async fn an_order_behind_a_new_price_in_a_batch_has_the_new_price() {
+    let mut shop = shop().await;
+    let dearer = PutProduct { price: Some(1_500), name: Some("펜".to_owned()), ..patch(PENCIL) };
+    let calls = [
+        call("alice", "a", buy(PENCIL, 1)),
+        call("alice", "b", buy(PENCIL, 1)),
+        call("alice", "c", buy(PENCIL, 2)),
+        call("admin", "d", Op::PutProduct(dearer)),
+        call("alice", "e", buy(PENCIL, 1)),
+        call("alice", "f", buy(PENCIL, 2)),
+    ];
+    let orders = shop.send(&calls).await.into_iter().filter_map(|answer| match answer {
+        Answer::Decided(Event::OrderConfirmed(order)) => Some((order.final_amount, order.items)),
+        _ => None,
+    });
+    let expected = [("연필", 1_000, 1), ("연필", 1_000, 1), ("연필", 1_000, 2), ("펜", 1_500, 1), ("펜", 1_500, 2)];
+    let expected: Vec<_> = expected
+        .into_iter()
+        .map(|(name, price, quantity)| (price * u64::from(quantity), vec![line(PENCIL, name, price, quantity)]))
+        .collect();
+    assert_eq!(orders.collect::<Vec<_>>(), expected);
+}
+
 #[tokio::test]
 async fn a_product_cannot_come_twice_in_an_order() {
     let mut shop = shop().await;

@@ -51,7 +51,8 @@ const COLUMNS: [(&str, &str); 15] = [
 ];
 
 /// Everything else that an op may touch there.
-const NO_COLUMNS: [&str; 7] = ["seq", "meta", "rules", "now_ms", "business_day", "events", "event_count"];
+const NO_COLUMNS: [&str; 10] =
+    ["seq", "meta", "rules", "now_ms", "now_packed", "business_day", "events", "event_count", "lines", "sums"];
 
 /// Objects that go through the engine as they are: their members are nobody's business there.
 const OPAQUE: [&str; 1] = ["address"];
@@ -133,7 +134,7 @@ fn every_kind_of_drift_is_found() {
 
 #[test]
 fn emit_adds_what_every_header_promises() {
-    assert!(OUTCOME_LUA.contains("pack(seq, ctx.now_ms, ...)"), "lua/outcome.lua packs seq and at first");
+    assert!(OUTCOME_LUA.contains("pack(ctx.seq + 1, ctx.now_ms, ...)"), "lua/outcome.lua packs seq and at first");
     for (file, text) in OPS {
         let fields = Header::parse(text).fields;
         assert_eq!(fields.in_order()[..2], ["seq", "at"], "lua/ops/{file}.lua: the first fields of the event");
