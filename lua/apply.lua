@@ -10,7 +10,7 @@
 --   arguments. `record` is the field of the idempotency record, `head` how the event of the op begins (see `emit`).
 -- Answer: a list status, now_ms, seq, and for each op a kind (0 decided, 1 replayed, 2 refused) and a payload, packed: an event
 --   [fingerprint, key, type, version, [fields]], or a refusal {code, details}. `status` is OPEN, or the reason why the gate is
---   closed and nothing happened; then it is the last but now_ms (0) and seq.
+--   closed and nothing happened; then now_ms is 0, and nothing follows seq.
 
 local DECIDED, REPLAYED, REFUSED = 0, 1, 2
 

@@ -197,6 +197,15 @@ local function take_goods(ctx, user, args, items, by_line, order, more, sold)
   return array_head(count) .. packed .. more
 end
 
+-- A copy to change: what a caller brings stays as it is, since equal arguments of a batch are one table.
+local function copy_of(order)
+  local copy = {}
+  for member, value in pairs(order) do
+    copy[member] = value
+  end
+  return copy
+end
+
 -- Gives everything back that an order took: stock, limits and coupons. Notes in the order which products are back in stock.
 local function give_back(ctx, order)
   local restocked = {}

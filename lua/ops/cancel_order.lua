@@ -26,7 +26,7 @@ ops.cancel_order = {
     -- An order that was paid at once is in no column: the caller brings it. What this cell knows of it counts more, and a refund
     -- is known for 24 hours at least, by a clock that never goes back, which is longer than the window.
     local known = known_order(ctx, args.order)
-    order = known or args.paid
+    order = known or (args.paid and copy_of(args.paid))
     if not order or order.user ~= user then
       return refuse('ORDER_NOT_FOUND', {})
     elseif known and known.status ~= 'CONFIRMED' then

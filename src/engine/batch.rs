@@ -183,7 +183,7 @@ fn unreadable(error: &impl std::fmt::Display) -> ReplyError {
 /// An answer that was let in: the clock of Redis in ms since 1970, the last sequence number, and the packed value.
 pub type OpenReply<'a> = (i64, u64, &'a [u8]);
 
-/// Splits an answer `[status, now_ms, seq, value]`, which all functions of the library share, and leaves `value` packed.
+/// Splits an answer `[status, now_ms, seq, value]`, which all functions of the library but `apply` share, and leaves `value` packed.
 pub fn split_reply(reply: &[u8]) -> Result<Result<OpenReply<'_>, ClosedReason>, ReplyError> {
     let mut rest = reply;
     let members = rmp::decode::read_array_len(&mut rest).map_err(|e| unreadable(&e))?;

@@ -53,17 +53,19 @@ SELECT sum(CASE type WHEN 'PAYMENT' THEN -amount ELSE amount END)::int8 AS balan
     sum(CASE type WHEN 'PAYMENT' THEN amount WHEN 'REFUND' THEN -amount ELSE 0 END)::int8 AS used_total
 FROM balance_transactions WHERE user_id = $1 AND cell = $2";
 
-/// What is not finished. An id is that of an order or of a charge, never of both.
+/// What is not finished; an order that was paid at once never is that. An id is that of an order or of a charge, never of both.
 const OPEN: &str = "\
 SELECT 'order' AS kind, order_id AS id, status, seq, final_amount AS amount FROM orders
-WHERE user_id = $1 AND cell = $2 AND (status IN ('PENDING_PAYMENT', 'HELD') OR refund = 'PENDING')
+WHERE user_id = $1 AND cell = $2 AND expires_at IS NOT NULL
+    AND (status IN ('PENDING_PAYMENT', 'HELD') OR refund = 'PENDING')
 UNION ALL
 SELECT 'charge', charge_id, status, seq, amount FROM charges WHERE user_id = $1 AND cell = $2 AND status = 'PENDING'
 ORDER BY id";
 
 /// Units that count towards limits.
 const BOUGHT: &str = "\
-SELECT i.product_id, sum(i.quantity)::int8 AS units FROM user_orders u JOIN orders o USING (order_id) JOIN order_items i USING (order_id)
+SELECT i.product_id, sum(i.quantity)::int8 AS units
+FROM user_orders u JOIN orders o USING (order_id) JOIN order_items i USING (order_id)
 WHERE u.user_id = $1 AND u.cell = $2 AND o.released_seq IS NULL AND i.counted GROUP BY i.product_id";
 
 /// What waits to be told, and what was given up; each has an index that holds nothing else.

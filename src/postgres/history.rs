@@ -104,6 +104,7 @@ pub async fn orders(
                  (SELECT t.transaction_id AS order_id FROM balance_transactions t CROSS JOIN LATERAL (\
                       SELECT FROM orders o WHERE o.order_id = t.transaction_id AND ($3::text IS NULL OR o.status = $3) OFFSET 0) o \
                   WHERE t.user_id = $1 AND t.transaction_id < $2 AND t.type = 'PAYMENT' \
+                  AND ($3::text IS NULL OR $3 IN ('CONFIRMED', 'REFUNDED')) \
                   ORDER BY t.transaction_id DESC LIMIT $4) \
                  UNION ALL \
                  (SELECT order_id FROM orders WHERE user_id = $1 AND order_id < $2 AND expires_at IS NOT NULL \

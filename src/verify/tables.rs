@@ -55,8 +55,10 @@ SELECT * FROM (
     LEFT JOIN LATERAL (
         SELECT * FROM payments WHERE payment_id = coalesce(o.payment_id, o.order_id) OFFSET 0
     ) p ON true
-    LEFT JOIN balance_transactions t
-        ON t.user_id = o.user_id AND t.transaction_id = w.transaction_id AND t.type = 'PAYMENT'
+    LEFT JOIN LATERAL (
+        SELECT amount FROM balance_transactions
+        WHERE user_id = o.user_id AND transaction_id = w.transaction_id AND type = 'PAYMENT' OFFSET 0
+    ) t ON true
     LEFT JOIN LATERAL (
         SELECT amount FROM balance_transactions
         WHERE user_id = o.user_id AND transaction_id = $3::int8 + o.released_seq AND type = 'REFUND' OFFSET 0

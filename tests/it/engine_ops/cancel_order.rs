@@ -52,6 +52,20 @@ async fn neither_an_expired_nor_a_held_order_can_be_cancelled() {
     not_while(&mut shop, "PAYMENT_FAILED", "alice", cancel(failed.order, None)).await;
 }
 
+/// Equal arguments of a batch are one table in Lua: what the first makes of them must not be the second's.
+#[tokio::test]
+async fn of_two_equal_cancellations_in_a_batch_one_refunds() {
+    let mut shop = shop().await;
+    let placed = shop.decided("alice", buy(PENCIL, 2)).await;
+    let refund = cancel(placed.seq(), Some(paid(&placed)));
+    let answers = shop.send(&[call("alice", "a", refund.clone()), call("alice", "b", refund)]).await;
+    let Answer::Decided(Event::OrderChanged(refunded)) = &answers[0] else { panic!("{answers:?}") };
+    assert_eq!((refunded.status, refunded.balance, refunded.used), (OrderStatus::Refunded, 100_000, 0));
+    assert_eq!(answers[1], refused(Refused::InvalidOrderState, json!({ "orderStatus": "REFUNDED" })));
+    assert_eq!(account_of(&shop, "alice").await, Some(json!({ "balance": 100_000, "used": 0 })));
+    assert_eq!(stock_of(&shop, PENCIL).await, "10");
+}
+
 #[tokio::test]
 async fn an_order_that_was_placed_is_refunded_to_the_balance() {
     let (mut shop, coupon) = prepared().await;
