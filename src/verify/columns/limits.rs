@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Fields, Page, number, page_of, page_rows};
+use super::{Fields, Page, accounts, number};
 use crate::postgres::DatabaseError;
 use crate::verify::books::{Books, signed};
 use crate::verify::findings::Findings;
@@ -16,15 +16,6 @@ FROM user_orders u JOIN orders o USING (order_id) JOIN order_items i USING (orde
 WHERE u.user_id = ANY($1::text[]) AND u.order_id > $4 AND u.order_id <= $3
     AND (o.released_seq IS NULL OR o.released_seq > $2) AND i.counted
 GROUP BY o.user_id, i.product_id";
-
-/// Everybody who may have an order: who paid at once stands in the ledger. Each arm walks an index and ends where the page does.
-const PAGE: &str = "\
-SELECT user_id FROM (
-    (SELECT DISTINCT user_id FROM balance_transactions WHERE user_id > $1 AND cell = $2 ORDER BY user_id LIMIT $3)
-    UNION
-    (SELECT DISTINCT user_id FROM orders WHERE expires_at IS NOT NULL AND user_id > $1 AND cell = $2
-        ORDER BY user_id LIMIT $3)
-) u ORDER BY user_id LIMIT $3";
 
 /// Field → units, of all products of some users, as of event `seq`.
 async fn sums(books: &Books<'_>, users: &[&str], seq: i64, id: i64) -> Result<HashMap<String, i64>, DatabaseError> {
@@ -51,9 +42,9 @@ pub(super) async fn compare(
     Ok(Vec::new())
 }
 
-/// A page is one of users: all that each of them has bought.
+/// A page is one of users, whoever has an account: all that each of them has bought.
 pub(super) async fn page(books: &Books<'_>, after: &str) -> Result<Page, DatabaseError> {
-    let users = page_of(&page_rows(books, PAGE, &after).await?, |row| row.get(0));
+    let users = accounts::page(books, after).await?;
     let names: Vec<&str> = users.fields.iter().map(String::as_str).collect();
     let sums = sums(books, &names, i64::MAX, books.last_id()).await?;
     Ok(Page { fields: sums.into_keys().collect(), next: users.next })
