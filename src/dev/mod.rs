@@ -1,7 +1,6 @@
 //! `flashsale dev`: everything on one machine, under one data folder, for development and for a first look.
 
 mod catalogue;
-pub mod cores;
 pub mod env_file;
 mod process;
 pub mod services;
@@ -21,7 +20,6 @@ use crate::http::auth::Minter;
 use crate::postgres::migrate;
 use crate::sandbox::Sandbox;
 use crate::service::Service;
-use cores::Cores;
 use services::{PostgresOptions, PrivatePostgres, PrivateRedis, RedisOptions};
 
 /// Data folder when none is given.
@@ -173,11 +171,9 @@ fn jwt_secret(data: &Path) -> anyhow::Result<Secret> {
 
 async fn start_servers(data: &Path) -> anyhow::Result<(PrivateRedis, PrivatePostgres)> {
     let (for_redis, for_postgres) = (data.to_owned(), data.to_owned());
-    let cores = Cores::divided();
-    let redis = RedisOptions { cores: cores.clone(), ..RedisOptions::default() };
-    let postgres = PostgresOptions { cores, ..PostgresOptions::default() };
-    let redis = tokio::task::spawn_blocking(move || PrivateRedis::start(&for_redis, &redis));
-    let postgres = tokio::task::spawn_blocking(move || PrivatePostgres::start(&for_postgres, &postgres));
+    let redis = tokio::task::spawn_blocking(move || PrivateRedis::start(&for_redis, &RedisOptions::default()));
+    let postgres =
+        tokio::task::spawn_blocking(move || PrivatePostgres::start(&for_postgres, &PostgresOptions::default()));
     Ok((redis.await??, postgres.await??))
 }
 

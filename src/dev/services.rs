@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::cores::Cores;
 use super::process::{Server, Setup, run};
 use super::spawner::{claim, find_postgres, find_redis, guarded};
 
@@ -25,8 +24,6 @@ pub struct RedisOptions {
     pub port: u16,
     /// Further arguments of `redis-server`, such as `["--appendfsync", "everysec"]`; they win over the defaults.
     pub extra: Vec<String>,
-    /// Keeps it on its core.
-    pub cores: Option<Cores>,
 }
 
 /// What a private PostgreSQL is started with.
@@ -36,8 +33,6 @@ pub struct PostgresOptions {
     pub port: u16,
     /// Further settings as `name=value`; they win over the defaults.
     pub extra: Vec<String>,
-    /// Keeps it off Redis' core.
-    pub cores: Option<Cores>,
 }
 
 /// A Redis of our own: every write on disk before its answer, nothing evicted, no password.
@@ -95,12 +90,7 @@ impl PrivateRedis {
     pub fn start(data_dir: &Path, options: &RedisOptions) -> Result<Self> {
         let folder = data_dir.join("redis");
         let lock = claim(&folder)?;
-        let mut extra = options.extra.clone();
-        if let Some(Cores { redis, others }) = &options.cores {
-            let lists = [("server", redis), ("bio", others), ("aof_rewrite", others), ("bgsave", others)];
-            extra.extend(lists.iter().flat_map(|(who, cores)| [format!("--{who}_cpulist"), (*cores).clone()]));
-        }
-        let setup = RedisSetup { program: find_redis()?, folder: folder.canonicalize()?, extra };
+        let setup = RedisSetup { program: find_redis()?, folder: folder.canonicalize()?, extra: options.extra.clone() };
         Ok(Self(Server::start(setup, lock, options.port)?))
     }
 
@@ -218,7 +208,6 @@ impl PrivatePostgres {
             password: password(&folder, version.is_none())?,
             user: is_root.then_some(POSTGRES_USER),
             extra: options.extra.clone(),
-            cores: options.cores.as_ref().map(|cores| cores.others.clone()),
             folder,
         };
         if version.is_none() {
@@ -256,7 +245,6 @@ struct PostgresSetup {
     user: Option<&'static str>,
     password: String,
     extra: Vec<String>,
-    cores: Option<String>,
 }
 
 impl PostgresSetup {
@@ -290,11 +278,7 @@ impl PostgresSetup {
     /// when we are gone: the other ways to end wait for clients, or for a child process that hangs.
     fn program(&self, line: &str, program: &str) -> Result<Command> {
         let mut command = guarded(Path::new("/bin/sh"), "QUIT", self.user);
-        command.args(["-c", line, "sh"]);
-        if let Some(cores) = &self.cores {
-            command.args(["taskset", "--cpu-list", cores]);
-        }
-        command.arg(self.programs.join(program));
+        command.args(["-c", line, "sh"]).arg(self.programs.join(program));
         command.stdin(File::open(&self.folder).with_context(|| format!("cannot open {}", self.folder.display()))?);
         Ok(command)
     }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use flashsale::dev::cores::Cores;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -42,18 +41,6 @@ async fn get(url: &str) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// The cores that a process may use: this one, or the one whose number stands in a file below `data`.
-fn cores(data: &Path, of: &str) -> String {
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let process = match of.strip_suffix(".pid") {
-        Some(_) => format!("/proc/{}", read(&data.join(of)).lines().next().expect("a number")),
-        None => of.to_owned(),
-    };
-    let status = read(&Path::new(&process).join("status"));
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("proc(5) says so");
-    list.trim().to_owned()
-}
-
 #[tokio::test]
 async fn a_first_start_has_a_sale_and_a_coupon_and_a_second_one_says_what_is_in_its_way() {
     let data = fresh_folder("dev").join("data");
@@ -65,12 +52,6 @@ async fn a_first_start_has_a_sale_and_a_coupon_and_a_second_one_says_what_is_in_
     let log = std::fs::read_to_string(data.with_extension("log")).expect("the log");
     assert!(!log.contains("Closed"), "nothing is wrong with a first start: {log}");
     assert!(data.join("env").exists());
-    let [own, redis, postgres] =
-        ["/proc/self", "redis/redis.pid", "postgres/cluster/postmaster.pid"].map(|of| cores(&data, of));
-    match Cores::divided() {
-        Some(cores) => assert!(redis == cores.redis && postgres != own, "{cores:?}: {redis}, {postgres} of {own}"),
-        None => assert_eq!([&redis, &postgres], [&own, &own]),
-    }
 
     let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let other = fresh_folder("dev-other").join("data");

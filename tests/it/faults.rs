@@ -398,7 +398,7 @@ async fn order_until_refused(client: Client, buyer: usize, product: u64) -> Hash
 
 #[tokio::test]
 async fn a_redis_with_the_wrong_settings_is_not_used() {
-    let options = RedisOptions { extra: vec!["--appendfsync".into(), "everysec".into()], ..RedisOptions::default() };
+    let options = RedisOptions { port: 0, extra: vec!["--appendfsync".into(), "everysec".into()] };
     let own_redis = PrivateRedis::start(&fresh_folder("settings"), &options).expect("redis-server starts");
     let backends =
         Backends { redis_url: own_redis.url(), namespace: "settings".to_owned(), database_url: fresh_database().await };

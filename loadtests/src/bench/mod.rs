@@ -2,7 +2,7 @@
 //!
 //! The order of the phases matters. The floor runs before anything else is started; each variant of the service has a
 //! database of its own, which is dropped before the next phase, so that nobody pays for another's vacuum; Redis is
-//! stopped before the seed design gets the machine, all cores of it.
+//! stopped before the seed design gets the machine.
 
 mod check;
 mod figures;
@@ -175,7 +175,8 @@ async fn measure(options: &Options) -> Result<Summary> {
     violations.extend(trial.close().await?);
 
     progress.step("the seed design");
-    let postgres = servers.leave_to_postgres(&bench.data).await?;
+    let Servers { redis, postgres } = servers;
+    drop(redis);
     let seed_design = seed_design::measure(&bench, &postgres).await?;
 
     let phases = Phases {

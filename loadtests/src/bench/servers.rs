@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use flashsale::dev::cores::Cores;
 use flashsale::dev::services::{PostgresOptions, PrivatePostgres, PrivateRedis, RedisOptions};
 use fred::clients::Client as Redis;
 use fred::interfaces::ClientLike as _;
@@ -21,26 +20,14 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts both on free ports with empty data, in folders of their own below `data`, and divides the cores of a small
-    /// machine between them, as `flashsale dev` does.
+    /// Starts both on free ports with empty data, in folders of their own below `data`.
     pub async fn start(data: &Path) -> Result<Self> {
-        let cores = Cores::divided();
-        let (for_redis, redis) = (data.to_owned(), RedisOptions { cores: cores.clone(), ..RedisOptions::default() });
-        let redis = spawn_blocking(move || PrivateRedis::start(&for_redis, &redis));
-        let postgres = start_postgres(data, PostgresOptions { cores, ..PostgresOptions::default() });
-        let (redis, postgres) = tokio::join!(redis, postgres);
-        Ok(Self { redis: redis?.context("a private Redis")?, postgres: postgres? })
-    }
-
-    /// Ends both and starts PostgreSQL again on the same `data`, alone and with every core.
-    pub async fn leave_to_postgres(self, data: &Path) -> Result<PrivatePostgres> {
-        let Self { redis, postgres } = self;
-        spawn_blocking(move || {
-            redis.stop();
-            postgres.stop();
-        })
-        .await?;
-        start_postgres(data, PostgresOptions::default()).await
+        let (for_redis, for_postgres) = (data.to_owned(), data.to_owned());
+        let redis = spawn_blocking(move || PrivateRedis::start(&for_redis, &RedisOptions::default()));
+        let postgres = spawn_blocking(move || PrivatePostgres::start(&for_postgres, &PostgresOptions::default()));
+        let redis = redis.await?.context("a private Redis")?;
+        let postgres = postgres.await?.context("a private PostgreSQL")?;
+        Ok(Self { redis, postgres })
     }
 
     /// A connection to Redis.
@@ -49,11 +36,6 @@ impl Servers {
         client.init().await?;
         Ok(client)
     }
-}
-
-async fn start_postgres(data: &Path, options: PostgresOptions) -> Result<PrivatePostgres> {
-    let data = data.to_owned();
-    spawn_blocking(move || PrivatePostgres::start(&data, &options)).await?.context("a private PostgreSQL")
 }
 
 /// Creates a database and says where it is.
