@@ -60,6 +60,7 @@ impl Config {
         let positive = [
             ("lane_ops_max", self.lane_ops_max),
             ("lane_batches_in_flight_max", self.lane_batches_in_flight_max),
+            ("lane_next_batch_ops_min", self.lane_next_batch_ops_min),
             ("lane_queue_max", self.lane_queue_max),
             ("http_connections_max", self.http_connections_max),
             ("writer_events_max", self.writer_events_max),

@@ -13,7 +13,7 @@ use fred::types::Value;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::{Timestamp, tz::TimeZone};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::EngineError;
@@ -41,6 +41,8 @@ pub struct LaneConfig {
     pub fields_max: usize,
     /// Batches in flight.
     pub batches_in_flight_max: usize,
+    /// Ops that make a batch worth sending while another one is in flight.
+    pub next_batch_ops_min: usize,
     /// Ops waiting.
     pub queue_max: usize,
     /// From arrival to answer.
@@ -58,6 +60,7 @@ impl LaneConfig {
             ops_max: config.lane_ops_max,
             fields_max: config.lane_fields_max,
             batches_in_flight_max: config.lane_batches_in_flight_max,
+            next_batch_ops_min: config.lane_next_batch_ops_min.min(config.lane_ops_max),
             queue_max: config.lane_queue_max,
             deadline: config.op_deadline_ms,
             rules: Rules::new(config),
@@ -106,6 +109,9 @@ struct Answered {
 #[derive(Clone, Debug)]
 pub struct Lane {
     queue: mpsc::Sender<Pending>,
+    /// Told when as many ops wait as make a batch while another one is in flight.
+    enough: Arc<Notify>,
+    next_batch_ops_min: usize,
     deadline: Duration,
     metrics: Arc<LaneMetrics>,
 }
@@ -115,13 +121,21 @@ impl Lane {
     pub fn start(shared: Arc<CellShared>, config: LaneConfig) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, arrivals) = mpsc::channel(config.queue_max);
         let metrics = Arc::new(LaneMetrics::new(shared.id));
-        let lane = Self { queue, deadline: config.deadline, metrics: metrics.clone() };
+        let enough = Arc::new(Notify::new());
+        let lane = Self {
+            queue,
+            enough: enough.clone(),
+            next_batch_ops_min: config.next_batch_ops_min,
+            deadline: config.deadline,
+            metrics: metrics.clone(),
+        };
         let task = LaneTask {
             gate: shared.watch_gate(),
             keys: BatchKeys::new(&shared.keys, &config.zone, Timestamp::now()),
             shared,
             config,
             arrivals,
+            enough,
             overflow: None,
             in_flight: FuturesUnordered::new(),
             resend: VecDeque::new(),
@@ -152,15 +166,20 @@ impl Lane {
                 Err(EngineError::Unavailable("the queue of the lane is full".to_owned()))
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(EngineError::Unavailable("stopping".to_owned())),
-            // A lane that died with the op in hand may have sent it.
-            Ok(()) => match answered.await {
-                Err(_) => Err(EngineError::OutcomeUnknown),
-                Ok(Answered { result, queued, called }) => {
-                    trace::note(Step::Queue, arrived.into_std(), queued);
-                    trace::note(Step::Redis, (arrived + queued).into_std(), called);
-                    result
+            Ok(()) => {
+                if self.queue.max_capacity() - self.queue.capacity() >= self.next_batch_ops_min {
+                    self.enough.notify_one();
                 }
-            },
+                match answered.await {
+                    // A lane that died with the op in hand may have sent it.
+                    Err(_) => Err(EngineError::OutcomeUnknown),
+                    Ok(Answered { result, queued, called }) => {
+                        trace::note(Step::Queue, arrived.into_std(), queued);
+                        trace::note(Step::Redis, (arrived + queued).into_std(), called);
+                        result
+                    }
+                }
+            }
         };
         self.metrics.count(op, &result);
         result
@@ -181,6 +200,7 @@ struct LaneTask {
     gate: watch::Receiver<GateState>,
     keys: BatchKeys,
     arrivals: mpsc::Receiver<Pending>,
+    enough: Arc<Notify>,
     /// An op that did not fit into the last batch.
     overflow: Option<Pending>,
     in_flight: FuturesUnordered<BoxFuture<'static, Returned>>,
@@ -197,7 +217,10 @@ impl LaneTask {
             let gate = self.gate.borrow_and_update().clone();
             self.send_what_waits(&gate);
             let free = self.in_flight.len() < self.config.batches_in_flight_max;
-            let accepts = more && self.overflow.is_none() && (free || matches!(gate, GateState::Closed(_)));
+            // What a batch costs whoever is in it, Redis' fsync above all, is not worth it for a few ops that the next one takes
+            // along: Redis is at work anyway.
+            let worth_it = self.in_flight.is_empty() || self.arrivals.len() >= self.config.next_batch_ops_min;
+            let accepts = more && self.overflow.is_none() && (free && worth_it || matches!(gate, GateState::Closed(_)));
             let wake = self.next_wake();
             tokio::select! {
                 biased;
@@ -214,6 +237,7 @@ impl LaneTask {
                         op.answer(Err(EngineError::Unavailable(why.clone())));
                     }
                 },
+                () = self.enough.notified(), if free && !worth_it => {}
                 () = sleep_until(wake), if !self.resend.is_empty() => self.expire(),
             }
         }

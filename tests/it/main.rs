@@ -15,6 +15,7 @@ mod gateway_faults;
 mod headers;
 mod inspect;
 mod journey;
+mod lane;
 mod migrations;
 mod model;
 mod notices;
