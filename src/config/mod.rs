@@ -127,7 +127,8 @@ settings! {
     lane_fields_max: usize = Some("4000");
     /// Batches in flight per cell.
     lane_batches_in_flight_max: usize = Some("2");
-    /// While a batch is in flight, the next one waits for so many ops (`lane_ops_max` if that is less). 1: for none.
+    /// Ops that arrive while a batch is in flight wait until so many do, or until none is in flight (at most
+    /// `lane_ops_max` and `lane_queue_max`). 1: they go at once, as long as there is room for a batch.
     lane_next_batch_ops_min: usize = Some("48");
     /// Ops waiting per cell (503 beyond).
     lane_queue_max: usize = Some("10000");

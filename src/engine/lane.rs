@@ -60,7 +60,8 @@ impl LaneConfig {
             ops_max: config.lane_ops_max,
             fields_max: config.lane_fields_max,
             batches_in_flight_max: config.lane_batches_in_flight_max,
-            next_batch_ops_min: config.lane_next_batch_ops_min.min(config.lane_ops_max),
+            // More could never wait.
+            next_batch_ops_min: config.lane_next_batch_ops_min.min(config.lane_ops_max).min(config.lane_queue_max),
             queue_max: config.lane_queue_max,
             deadline: config.op_deadline_ms,
             rules: Rules::new(config),
@@ -217,8 +218,8 @@ impl LaneTask {
             let gate = self.gate.borrow_and_update().clone();
             self.send_what_waits(&gate);
             let free = self.in_flight.len() < self.config.batches_in_flight_max;
-            // What a batch costs whoever is in it, Redis' fsync above all, is not worth it for a few ops that the next one takes
-            // along: Redis is at work anyway.
+            // What a batch costs whoever is in it, Redis' fsync above all, is not worth it for a few ops: they go when enough have
+            // come, or when none is in flight any more. What is sent again or did not fit does not wait for others.
             let worth_it = self.in_flight.is_empty() || self.arrivals.len() >= self.config.next_batch_ops_min;
             let accepts = more && self.overflow.is_none() && (free && worth_it || matches!(gate, GateState::Closed(_)));
             let wake = self.next_wake();

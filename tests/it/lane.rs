@@ -27,23 +27,28 @@ async fn while_a_batch_is_in_flight_few_ops_wait_and_enough_go_at_once() {
     for user in &users {
         shop.client.charge(user, 100).await;
     }
-    let (batches, ops) = sent(&shop).await;
 
-    redis.pause().expect("SIGSTOP");
-    let order = |user: &String| {
-        let (client, user) = (shop.client.clone(), user.clone());
-        tokio::spawn(async move { client.order(&user, "first", product, 1).await.status })
-    };
-    let mut orders = vec![order(&users[0])];
-    eventually("the first op goes alone", async || (sent(&shop).await == (batches + 1, ops + 1)).then_some(())).await;
-    orders.extend(users[1..4].iter().map(order));
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(sent(&shop).await, (batches + 1, ops + 1), "three wait");
-    orders.push(order(&users[4]));
-    eventually("four go together", async || (sent(&shop).await == (batches + 2, ops + 5)).then_some(())).await;
-    redis.resume().expect("SIGCONT");
+    // As many as are enough come while the first is in flight; then, in another round, fewer.
+    for (round, rest, batches, ops) in [("enough", 4, 2, 5), ("few", 3, 1, 1)] {
+        let before = sent(&shop).await;
+        let more = |batches, ops| (before.0 + batches, before.1 + ops);
+        redis.pause().expect("SIGSTOP");
+        let order = |user: &String| {
+            let (client, user) = (shop.client.clone(), user.clone());
+            tokio::spawn(async move { client.order(&user, round, product, 1).await.status })
+        };
+        let mut orders = vec![order(&users[0])];
+        eventually("the first goes alone", async || (sent(&shop).await == more(1, 1)).then_some(())).await;
+        orders.extend(users[1..4].iter().map(order));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(sent(&shop).await, more(1, 1), "three wait");
+        orders.extend(users[4..=rest].iter().map(order));
+        eventually(round, async || (sent(&shop).await == more(batches, ops)).then_some(())).await;
+        redis.resume().expect("SIGCONT");
 
-    let statuses: Vec<_> = join_all(orders).await.into_iter().map(|status| status.expect("no panic")).collect();
-    assert_eq!(statuses, [201; 5]);
+        let statuses: Vec<_> = join_all(orders).await.into_iter().map(|status| status.expect("no panic")).collect();
+        assert_eq!(statuses, vec![201; rest + 1]);
+        assert_eq!(sent(&shop).await, more(2, 1 + i64::try_from(rest).expect("few")), "together");
+    }
     shop.check_books().await;
 }
