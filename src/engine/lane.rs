@@ -60,7 +60,7 @@ impl LaneConfig {
             ops_max: config.lane_ops_max,
             fields_max: config.lane_fields_max,
             batches_in_flight_max: config.lane_batches_in_flight_max,
-            // More could never wait.
+            // No batch takes more, and no more can wait.
             next_batch_ops_min: config.lane_next_batch_ops_min.min(config.lane_ops_max).min(config.lane_queue_max),
             queue_max: config.lane_queue_max,
             deadline: config.op_deadline_ms,

@@ -189,10 +189,19 @@ impl Request {
 
 /// What is wrong with a body, in the words of serde but without the parser's own.
 fn describe(error: &simd_json::Error) -> String {
-    match error.error() {
-        simd_json::ErrorType::Serde(why) => format!("the body is not valid: {why}"),
-        _ => format!("the body is not valid JSON, at byte {}", error.index()),
-    }
+    use simd_json::ErrorType;
+    // Values of another type are JSON all the same, and the parser does not know where they stand.
+    let expected = match error.error() {
+        ErrorType::Serde(why) => return format!("the body is not valid: {why}"),
+        ErrorType::ExpectedUnsigned => "a whole number from 0 on",
+        ErrorType::ExpectedSigned | ErrorType::ExpectedInteger => "a whole number",
+        ErrorType::ExpectedString => "a text",
+        ErrorType::ExpectedBoolean => "true or false",
+        ErrorType::ExpectedArray => "a list",
+        ErrorType::ExpectedMap => "an object",
+        _ => return format!("the body is not valid JSON, at byte {}", error.index()),
+    };
+    format!("the body is not valid: {expected} is expected where there is something else")
 }
 
 /// A number in digits and nothing else: `parse` alone takes a sign too.
@@ -208,4 +217,20 @@ pub fn check_text(name: &str, text: &str, chars_max: usize) -> Result<(), Proble
         return Err(Problem::new(Code::InvalidInput).because(reason));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_of_another_type_is_not_called_broken_json() {
+        let say = |body: &str| {
+            let parsed = simd_json::from_slice::<Vec<u32>>(&mut body.as_bytes().to_vec());
+            describe(&parsed.expect_err("no list of numbers"))
+        };
+        assert!(say("[-2]").contains("a whole number from 0 on"), "{}", say("[-2]"));
+        assert!(say("7").contains("a list"), "{}", say("7"));
+        assert!(say("[1,").contains("not valid JSON"), "{}", say("[1,"));
+    }
 }
